@@ -1,0 +1,29 @@
+/* Products and convolutions: what csrc/cython/matrix.pyx calls. Layouts as in src/dlkit/backends/contract.py.
+ *
+ * Every function returns 0, or -1 where memory ran out. Results do not depend on the number of threads, to the bit.
+ * Arrays are C-contiguous and do not overlap; sizes may be 0.
+ */
+#ifndef DL_MATRIX_H
+#define DL_MATRIX_H
+#include <stddef.h>
+#include "dl_matrix_kernels.h"
+
+struct dl_conv2d {
+    ptrdiff_t N, H, W, C, K, R, S, OH, OW;
+    ptrdiff_t stride_h, stride_w, pad_top, pad_left, dil_h, dil_w, groups;
+};
+
+#define DL_MATRIX_API(REAL, T)                                                                                         \
+    /* y [batch][M][O] = activation(a b + bias); a [M][I] (ta: [I][M]) begins at offset_a[batch], b likewise */        \
+    int dl_matmul_##T(const REAL *a, const REAL *b, const REAL *bias, REAL *y, ptrdiff_t M, ptrdiff_t I, ptrdiff_t O,  \
+                      int ta, int tb, int activation);                                                                 \
+    int dl_matmul_batch_##T(const REAL *a, const REAL *b, REAL *y, ptrdiff_t batch, const ptrdiff_t *offset_a,         \
+                            const ptrdiff_t *offset_b, ptrdiff_t M, ptrdiff_t I, ptrdiff_t O, int ta, int tb);         \
+    int dl_conv2d_forward_##T(const struct dl_conv2d *, const REAL *x, const REAL *w, const REAL *bias, REAL *y,       \
+                              int activation);                                                                         \
+    int dl_conv2d_backward_input_##T(const struct dl_conv2d *, const REAL *dy, const REAL *w, REAL *dx);               \
+    int dl_conv2d_backward_weight_##T(const struct dl_conv2d *, const REAL *x, const REAL *dy, REAL *dw);
+DL_MATRIX_API(float, f32)
+DL_MATRIX_API(double, f64)
+
+#endif

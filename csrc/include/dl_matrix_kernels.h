@@ -1,0 +1,55 @@
+/* What the drivers in csrc/matrix/ ask of the instruction set: one table of small functions for each number type.
+ *
+ * Everything is one tile, P points by V vectors of columns, kept in registers over the whole sum:
+ *
+ *     acc[p][v] += a[seg_a[s] + p*pix + t*step] * b[seg_b[s] + t*b_step + v*VL]     s < n_seg, t < run
+ *
+ * row    a is a number, step = 1, b a packed panel:       convolution, product; a runs along S*C inputs of a pixel
+ * outer  a is a number, pix = 1, b rows of a matrix:      weight gradients; a's points are inputs, t counts pixels
+ * lane   a is a vector like b:                            depthwise convolution, its gradients
+ *
+ * `columns` <= V*VL columns are read (outer, lane) and written; a row panel must be V*VL wide, padded with zeros.
+ */
+#ifndef DL_MATRIX_KERNELS_H
+#define DL_MATRIX_KERNELS_H
+#include <stddef.h>
+#include "dl_isa.h"
+
+enum { DL_PANEL_VECTORS_MAX = 4 };
+enum dl_activation { DL_NONE = 0, DL_RELU = 1, DL_TANH = 2, DL_SIGMOID = 3 };
+
+#define DL_MATRIX_KERNELS(REAL, T)                                                                                     \
+    struct dl_tile_##T {                                                                                               \
+        ptrdiff_t n_seg, run;                                                                                          \
+        const ptrdiff_t *seg_a, *seg_b;                                                                                \
+        ptrdiff_t pix, step, b_step; /* row ignores step and b_step, outer ignores pix */                              \
+        const REAL *b;                                                                                                 \
+        ptrdiff_t y_pix;   /* from one point's row of y to the next */                                                 \
+        ptrdiff_t columns; /* 1 ... V*VL */                                                                            \
+        const REAL *bias;  /* NULL, or V*VL readable numbers; not with accumulate */                                   \
+        int accumulate;    /* y += instead of y =; without it y is never read */                                       \
+        int relu;                                                                                                      \
+    };                                                                                                                 \
+    /* n points from a on, results from y on */                                                                        \
+    typedef void dl_tiles_##T(const struct dl_tile_##T *, const REAL *a, REAL *y, ptrdiff_t n);                        \
+    struct dl_kernels_##T {                                                                                            \
+        ptrdiff_t vl, panel; /* numbers in a vector, columns in a full panel */                                        \
+        ptrdiff_t points;    /* points in the tallest tile of full width */                                            \
+        dl_tiles_##T *row, *outer, *lane;                                                                              \
+        /* to[t*width + k] = from[t*ld + k] (transposed: from[k*ld + t]), t < depth, k < columns; 0 up to width */     \
+        void (*pack)(REAL *to, ptrdiff_t width, const REAL *from, ptrdiff_t ld, ptrdiff_t depth, ptrdiff_t columns,    \
+                     int transposed);                                                                                  \
+        void (*activate)(REAL *y, ptrdiff_t n, int activation); /* in place; tanh, sigmoid and relu */                 \
+    };
+DL_MATRIX_KERNELS(float, f32)
+DL_MATRIX_KERNELS(double, f64)
+
+struct dl_matrix_table {
+    struct dl_kernels_f32 f32;
+    struct dl_kernels_f64 f64;
+};
+#define DL_DECLARE_TABLE(isa) extern const struct dl_matrix_table dl_matrix_table_##isa;
+DL_FOR_EACH_ISA(DL_DECLARE_TABLE)
+#undef DL_DECLARE_TABLE
+
+#endif

@@ -1,0 +1,26 @@
+/* The only place that knows OpenMP, so that a build without it works on one thread. */
+#ifndef DL_THREADS_H
+#define DL_THREADS_H
+#ifdef _OPENMP
+#include <omp.h>
+#define DL_PRAGMA(x) _Pragma(#x)
+static inline int dl_thread_id(void) { return omp_get_thread_num(); }
+static inline int dl_max_threads(void) { return omp_in_parallel() ? 1 : omp_get_max_threads(); }
+#else
+static inline int dl_thread_id(void) { return 0; }
+static inline int dl_max_threads(void) { return 1; }
+#endif
+
+/* body(arg, id, n) on n <= threads threads, id = 0 ... n-1; on the caller's alone when threads <= 1. */
+static inline void dl_parallel(int threads, void (*body)(void *, int, int), void *arg) {
+#ifdef _OPENMP
+    if (threads > 1) {
+        DL_PRAGMA(omp parallel num_threads(threads))
+        body(arg, omp_get_thread_num(), omp_get_num_threads());
+        return;
+    }
+#endif
+    (void)threads;
+    body(arg, 0, 1);
+}
+#endif

@@ -1,0 +1,75 @@
+/* The tiles, for one instruction set, in float and double. GCC vector extensions; the only intrinsics are masks. */
+#include "dl_matrix_kernels.h"
+
+#include <stdint.h>
+#include <string.h>
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+#if defined(__AVX512F__)
+#define VECTOR_BYTES 64
+#elif defined(__AVX2__)
+#define VECTOR_BYTES 32
+#else
+#define VECTOR_BYTES 16
+#endif
+
+/* Panel width in vectors, and the tallest tile for one vector and for more: acc + b + one broadcast fit the registers. */
+#if defined(__AVX512F__)
+#define VECTORS 2
+#define POINTS_1 14
+#define POINTS_V 14
+#elif defined(__aarch64__)
+#define VECTORS 4
+#define POINTS_1 12
+#define POINTS_V 6
+#else
+#define VECTORS 2
+#define POINTS_1 12
+#define POINTS_V 6
+#endif
+#define GROUP 7 /* points behind one pointer: their distances 1, 2, 3, 4, 5, 6 times pix want few registers */
+
+#define INLINE static inline __attribute__((always_inline))
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 32")
+#endif
+
+enum { ROW, OUTER, OUTER_PART, LANE, LANE_PART }; /* _PART: the last vector of b (and a) is read only up to `columns` */
+
+#define REAL float
+#define INT int32_t
+#define T f32
+#define MANTISSA 23
+#define EXP_TERMS 7
+#define EXP_LIMIT 87.0f
+#define ID(name) DL_PASTE(name, f32)
+#include "tile.h"
+#include "activation.h"
+#undef REAL
+#undef INT
+#undef T
+#undef MANTISSA
+#undef EXP_TERMS
+#undef EXP_LIMIT
+#undef ID
+
+#define REAL double
+#define INT int64_t
+#define T f64
+#define MANTISSA 52
+#define EXP_TERMS 13
+#define EXP_LIMIT 708.0
+#define ID(name) DL_PASTE(name, f64)
+#include "tile.h"
+#include "activation.h"
+
+const struct dl_matrix_table DL_NAME(dl_matrix_table) = {
+    .f32 = {.vl = VECTOR_BYTES / 4, .panel = VECTORS * VECTOR_BYTES / 4, .points = POINTS_V, .row = row_f32,
+            .outer = outer_f32, .lane = lane_f32, .pack = pack_f32, .activate = activate_f32},
+    .f64 = {.vl = VECTOR_BYTES / 8, .panel = VECTORS * VECTOR_BYTES / 8, .points = POINTS_V, .row = row_f64,
+            .outer = outer_f64, .lane = lane_f64, .pack = pack_f64, .activate = activate_f64},
+};

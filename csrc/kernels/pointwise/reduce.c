@@ -1,0 +1,148 @@
+/* Sums. Short runs are added in REAL, the runs' sums in double: both faster and closer than one running sum. */
+#ifndef REAL
+#define BODY "reduce.c"
+#include "twice.h"
+#else
+#include "fold.h"
+
+#define RUN 1024
+
+static double S(sum_run)(const REAL *restrict x, long n) {
+    REAL lane[DL_LANES] = {0};
+    double total = 0;
+    long i = 0;
+    for (; i + DL_LANES <= n; i += DL_LANES)
+        for (long j = 0; j < DL_LANES; j++) lane[j] += x[i + j];
+    if (i > 0)
+        for (long j = 0; j < DL_LANES; j++) total += (double)lane[j];
+    for (; i < n; i++) total += (double)x[i];
+    return total;
+}
+
+static double S(sum_squares_run)(const REAL *restrict x, long n) {
+    double lane[16] = {0}, total = 0;
+    long i = 0;
+    for (; i + 16 <= n; i += 16)
+        for (long j = 0; j < 16; j++) lane[j] += (double)x[i + j] * (double)x[i + j];
+    for (long j = 0; j < 16; j++) total += lane[j];
+    for (; i < n; i++) total += (double)x[i] * (double)x[i];
+    return total;
+}
+
+typedef double S(run_sum)(const REAL *, long);
+
+static double S(sum_runs)(S(run_sum) * run, const REAL *x, long n) {
+    double total = 0;
+    for (long i = 0; i < n; i += RUN) total += run(x + i, dl_min(RUN, n - i));
+    return total;
+}
+
+static double S(sum_all)(S(run_sum) * run, const REAL *x, long n) {
+    enum { PARTS = 64 };
+    double part[PARTS], total = 0;
+    if (n < DL_SERIAL) return S(sum_runs)(run, x, n);
+    const long size = (n / RUN / PARTS + 1) * RUN;
+#pragma omp parallel for schedule(static) if (dl_worth_threads(n))
+    for (long i = 0; i < PARTS; i++) {
+        const long lo = dl_min(n, i * size);
+        part[i] = S(sum_runs)(run, x + lo, dl_min(size, n - lo));
+    }
+    for (long i = 0; i < PARTS; i++) total += part[i];
+    return total;
+}
+
+double K(sum_of_squares)(const void *x, long n) { return S(sum_all)(S(sum_squares_run), x, n); }
+
+/* total[f] += the columns of x [m, f] */
+static void S(add_columns)(const REAL *restrict x, long m, long f, double *restrict total) {
+    for (long r = 0; r < m; r += DL_DEPTH) {
+        const long depth = dl_min(DL_DEPTH, m - r);
+        long c = 0;
+        for (; c + DL_LANES <= f; c += DL_LANES) {
+            const REAL *from = x + r * f + c;
+            REAL lane[DL_LANES] = {0};
+            for (long d = 0; d < depth; d++)
+                for (long j = 0; j < DL_LANES; j++) lane[j] += from[d * f + j];
+            for (long j = 0; j < DL_LANES; j++) total[c + j] += (double)lane[j];
+        }
+        if (c < f) {
+            const REAL *from = x + r * f + c;
+            REAL lane[DL_LANES] = {0};
+            for (long d = 0; d < depth; d++)
+                for (long j = 0; j < f - c; j++) lane[j] += from[d * f + j];
+            for (long j = 0; j < f - c; j++) total[c + j] += (double)lane[j];
+        }
+    }
+}
+
+/* y[c] = the columns of x [b, c]; work: parts * f doubles */
+static void S(sum_columns)(const REAL *x, REAL *y, long b, long c, double *work) {
+    const long k = S(fold)(c), f = k * c, m = b / k, parts = S(parts)(m, f);
+    memset(work, 0, (size_t)(parts * f) * sizeof(double));
+#pragma omp parallel for schedule(static) if (dl_worth_threads(b * c))
+    for (long i = 0; i < parts; i++) {
+        const long lo = S(part_row)(m, parts, i), hi = S(part_row)(m, parts, i + 1);
+        S(add_columns)(x + lo * f, hi - lo, f, work + i * f);
+    }
+    S(add_columns)(x + m * f, b - m * k, c, work);
+    for (long j = 0; j < c; j++) {
+        double total = 0;
+        for (long i = 0; i < parts * k; i++) total += work[i * c + j];
+        y[j] = (REAL)total;
+    }
+}
+
+int K(sum)(const void *x_, void *y_, long a, long b, long c) {
+    const REAL *x = x_;
+    REAL *y = y_;
+    if (a * c == 0) return DL_OK;
+    if (c == 1 && a == 1) {
+        y[0] = (REAL)S(sum_all)(S(sum_run), x, b);
+    } else if (c == 1) {
+        DL_SPLIT(a, 16, a * b, for (long i = lo; i < hi; i++) y[i] = (REAL)S(sum_runs)(S(sum_run), x + i * b, b));
+    } else {
+        const long k = S(fold)(c), f = k * c, size = f * S(parts)(b / k, f);
+        const int teams = a > 1 && dl_worth_threads(a * b * c);
+        int failed = 0;
+#pragma omp parallel if (teams) reduction(| : failed)
+        {
+            double *work = malloc((size_t)size * sizeof(double));
+            failed = work == NULL;
+            const long id = teams ? dl_thread_id() : 0, of = teams ? dl_team() : 1;
+            for (long i = a * id / of; !failed && i < a * (id + 1) / of; i++)
+                S(sum_columns)(x + i * b * c, y + i * c, b, c, work);
+            free(work);
+        }
+        if (failed) return DL_NO_MEMORY;
+    }
+    return DL_OK;
+}
+
+static int S(finite_range)(const REAL *x, long n) {
+    const REAL largest = sizeof(REAL) == 4 ? (REAL)__FLT_MAX__ : (REAL)__DBL_MAX__;
+    for (long i = 0; i < n; i += 4096) {
+        const long size = dl_min(4096, n - i);
+#if DL_F64
+        int64_t bad = 0;
+#else
+        int32_t bad = 0;
+#endif
+        for (long j = 0; j < size; j++) bad |= !(__builtin_fabs(x[i + j]) <= largest);
+        if (bad) return 0;
+    }
+    return 1;
+}
+
+int K(all_finite)(const void *x_, long n) {
+    const REAL *x = x_;
+    int bad = 0;
+    if (!dl_worth_threads(n)) return S(finite_range)(x, n);
+#pragma omp parallel for schedule(static) reduction(| : bad)
+    for (long i = 0; i < 16; i++) bad |= !S(finite_range)(x + n * i / 16, n * (i + 1) / 16 - n * i / 16);
+    return !bad;
+}
+
+#undef RUN
+#undef DL_LANES
+#undef DL_DEPTH
+#endif

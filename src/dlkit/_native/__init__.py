@@ -1,0 +1,1 @@
+"""The compiled kernels (csrc/): extension modules only; dlkit.backends.native calls them."""

@@ -1,0 +1,59 @@
+"""Every error dlkit raises on purpose.
+
+    DlkitError                  exit status 1
+    ├── UsageError              exit status 2: the call itself was wrong
+    │   ├── ShapeError          shapes that do not fit (also a ValueError)
+    │   ├── DTypeError          number types that do not fit (also a TypeError)
+    │   └── ConfigError         an option or configuration value (also a ValueError)
+    ├── DataError               a file or data set that cannot be used
+    ├── CheckpointError         a run folder or checkpoint that cannot be used
+    ├── BackendError            a kernel or backend that is not to be had
+    ├── GradientError           a derivative that does not exist or cannot be computed
+    └── DivergedError           training that produced NaN or infinity
+
+A message says what was given, what was expected and what to do, in one line.
+"""
+
+from __future__ import annotations
+
+
+class DlkitError(Exception):
+    """Root of the tree; `exit_code` is the command line's exit status."""
+
+    exit_code = 1
+
+
+class UsageError(DlkitError):
+    exit_code = 2
+
+
+class ShapeError(UsageError, ValueError):
+    pass
+
+
+class DTypeError(UsageError, TypeError):
+    pass
+
+
+class ConfigError(UsageError, ValueError):
+    pass
+
+
+class DataError(DlkitError):
+    pass
+
+
+class CheckpointError(DlkitError):
+    pass
+
+
+class BackendError(DlkitError):
+    pass
+
+
+class GradientError(DlkitError):
+    pass
+
+
+class DivergedError(DlkitError):
+    pass

@@ -1,0 +1,228 @@
+"""What an operation is, and the one list of them.
+
+An op is declared once, as a class that is never instantiated by hand:
+
+    @op("x[...] -> y[...]", formula="y = max(x, 0)", slope="dx = dy · [x > 0]")
+    class relu:
+        def forward(k, x): ...                    arrays in; (output, what backward needs) out
+        def backward(k, saved, dy): ...           one gradient for each input, None where there is none
+        def samples(rng): ...                     calls that exercise it, from plain to nasty
+        def errors(): ...                         wrong calls, each with its message
+
+`k` holds the device's kernels: an op asks for one by name and never asks who runs it. The decorator replaces the class
+by an `Op` that can be called on tensors, `relu(x)`, and puts it into OPS, from which the gradient check, the tests,
+`dlkit summary` and the documentation are made.
+
+Optional members: `arguments(...)` turns what a user writes into (inputs, attributes); `shape(*shapes, **attributes)`
+gives the output's shape or raises ShapeError (default: all inputs broadcast together); `flops(...)` the same
+arguments, floating-point operations of one forward (default: one per output element). Class attributes:
+`nondiff` input positions without a gradient; `differentiable = False` for ops without any; `second = True` if backward
+is itself made of differentiable kernels; `kernel`, the name under which another op's backward calls it; `onnx`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from dlkit import tape
+from dlkit.backends import kernels
+from dlkit.backends.meta import MetaArray
+from dlkit.errors import BackendError, DTypeError, GradientError, ShapeError
+from dlkit.registry import OPS
+from dlkit.tensor import Tensor, as_tensor, is_number
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One valid call. Inputs are float64 arrays (cast by whoever checks), integer arrays, numbers or None."""
+
+    inputs: tuple
+    attributes: dict = field(default_factory=dict)
+    note: str = ""
+
+    def __post_init__(self) -> None:  # rng.random(()) is a NumPy scalar; an input of shape () is an array
+        arrays = tuple(np.asarray(x) if isinstance(x, np.generic) else x for x in self.inputs)
+        object.__setattr__(self, "inputs", arrays)
+
+    def __str__(self) -> str:
+        shapes = "-".join("x".join(map(str, np.shape(x))) or "1" for x in self.inputs if x is not None)
+        attributes = ",".join(f"{k}={v}" for k, v in self.attributes.items() if not isinstance(v, np.ndarray))
+        return f"{shapes}{'-' if attributes else ''}{attributes}".replace(" ", "")[:80]
+
+
+@dataclass(frozen=True)
+class BadCall:
+    """One wrong call and how it is refused: the error's type and a pattern its message matches."""
+
+    inputs: tuple
+    attributes: dict
+    error: type[Exception]
+    message: str
+
+
+def broadcast_shape(*shapes: tuple[int, ...] | None) -> tuple[int, ...]:
+    """NumPy's broadcasting rule on shapes.  Raises : ShapeError."""
+    known = [s for s in shapes if s is not None]
+    try:
+        return np.broadcast_shapes(*known)
+    except ValueError:
+        raise ShapeError(f"shapes {' and '.join(map(str, known))} do not broadcast together") from None
+
+
+class Op:
+    """An operation on tensors; see the module's docstring."""
+
+    def __init__(self, name: str, unit: type, signature: str, formula: str, slope: str, source: str):
+        self.name = name
+        self.signature, self.formula, self.slope, self.source = signature, formula, slope, source
+        self.__doc__ = unit.__doc__ or f"{formula}"
+        self.__name__ = name
+        self.unit = unit
+        self._forward: Callable = unit.forward  # type: ignore[attr-defined]
+        self._backward: Callable | None = getattr(unit, "backward", None)
+        self._arguments: Callable | None = getattr(unit, "arguments", None)
+        self._shape: Callable = getattr(unit, "shape", lambda *shapes, **attributes: broadcast_shape(*shapes))
+        self._flops: Callable | None = getattr(unit, "flops", None)
+        self.samples: Callable[[np.random.Generator], list[Sample]] = unit.samples  # type: ignore[attr-defined]
+        self.errors: Callable[[], list[BadCall]] = getattr(unit, "errors", list)
+        self.nondiff: tuple[int, ...] = getattr(unit, "nondiff", ())
+        self.differentiable: bool = getattr(unit, "differentiable", self._backward is not None)
+        self.second: bool = getattr(unit, "second", False)
+        self.kernel: str = getattr(unit, "kernel", name)
+        self.onnx: str | None = getattr(unit, "onnx", None)
+        self._needs_needs = self._backward is not None and "needs" in inspect.signature(self._backward).parameters
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}: {self.signature}>"
+
+    # -- calling it ---------------------------------------------------------------------------------------------
+
+    def __call__(self, *args: Any, **attributes: Any) -> Any:
+        """Runs the op on tensors, arrays and numbers; records it if a gradient may be asked for.
+
+        Returns a Tensor, or (Tensor, array, ...) for an op that also reports auxiliary arrays.
+        """
+        if self._arguments is not None:
+            args, attributes = self._arguments(*args, **attributes)
+        return self.apply(args, attributes)
+
+    def apply(self, args: tuple, attributes: dict) -> Any:
+        """`__call__` after `arguments`: inputs and canonical attributes."""
+        first: Tensor | None = None
+        for x in args:
+            if isinstance(x, Tensor) and (first is None or first.dtype.kind != "f"):
+                first = x
+        if first is None:
+            arrays_first = sorted((x for x in args if x is not None), key=is_number)
+            first = Tensor(arrays_first[0] if arrays_first else 0.0)
+        inputs = tuple([x if isinstance(x, Tensor) or x is None or is_number(x) else as_tensor(x, first) for x in args])
+        device = first.device
+        dtype = first.dtype
+        arrays: list = []
+        shapes: list = []
+        meta = record = False
+        for x in inputs:
+            if isinstance(x, Tensor):
+                if x.device != device:
+                    meta = self._check_devices(x.device, device)
+                if x.dtype is not dtype and x.dtype != dtype and x.dtype.kind == "f" == dtype.kind:
+                    raise DTypeError(
+                        f"{self.name}: inputs are {dtype} and {x.dtype}; convert one with .astype({str(dtype)!r})"
+                    )
+                record = record or x.requires_grad
+                arrays.append(x.data)
+                shapes.append(x.data.shape)
+            else:
+                arrays.append(x)
+                shapes.append(None if x is None else ())
+        try:
+            shape = self._shape(*shapes, **attributes)
+        except ShapeError as error:
+            raise ShapeError(f"{self.name}: {error}") from None
+        if _observers:
+            for observer in _observers:
+                observer(self, shapes, attributes, shape, dtype)
+        if meta or device == "meta":
+            return Tensor.wrap(MetaArray(shape, dtype), "meta")
+        result = self._forward(kernels(device), *arrays, **attributes)
+        y, saved = result[0], result[1]
+        if record and self.differentiable and tape.is_recording():
+            needs = tuple([isinstance(x, Tensor) and x.requires_grad for x in inputs])
+            if self.nondiff:
+                needs = tuple([n and i not in self.nondiff for i, n in enumerate(needs)])
+            out = Tensor.of_node(y, device, tape.Node(self, inputs, needs, saved, id(y)))
+        else:
+            out = Tensor.wrap(y, device)
+        return out if len(result) == 2 else (out, *result[2:])
+
+    def _check_devices(self, a: str, b: str) -> bool:
+        """True if one side is shape-only; two real devices do not mix."""
+        if "meta" in (a, b):
+            return True
+        raise BackendError(f"{self.name}: inputs are on {b!r} and {a!r}; move one with .to({b!r})")
+
+    def run_backward(self, k: Any, saved: tuple, dy: Any, needs: tuple[bool, ...]) -> tuple:
+        assert self._backward is not None
+        return self._backward(k, saved, dy, needs=needs) if self._needs_needs else self._backward(k, saved, dy)
+
+    def require_second_derivative(self) -> None:
+        if not self.second:
+            raise GradientError(f"op {self.name!r} has no second derivative: its backward is a kernel, not made of ops")
+
+    # -- its cost -------------------------------------------------------------------------------------------------
+
+    def flops(self, shapes: list, attributes: dict) -> int:
+        """Floating-point operations of one forward on these input shapes (a multiply-add counts 2)."""
+        if self._flops is not None:
+            return int(self._flops(*shapes, **attributes))
+        return math.prod(self._shape(*shapes, **attributes))
+
+
+_observers: list[Callable] = []
+
+
+def op(signature: str, *, formula: str = "", slope: str = "", source: str = "") -> Callable[[type], Op]:
+    """Declares an op; the class's name is the op's. signature: "x[N,C], w[C,K] -> y[N,K]"."""
+
+    def declare(unit: type) -> Op:
+        for name, member in list(vars(unit).items()):
+            if callable(member) and not name.startswith("__"):
+                setattr(unit, name, staticmethod(member))
+        return OPS.add(unit.__name__, Op(unit.__name__, unit, signature, formula, slope, source))
+
+    return declare
+
+
+class observe:
+    """Calls `observer(op, input shapes, attributes, output shape, dtype)` for every op applied in a `with` block."""
+
+    def __init__(self, observer: Callable):
+        self.observer = observer
+
+    def __enter__(self) -> None:
+        _observers.append(self.observer)
+
+    def __exit__(self, *exc: object) -> None:
+        _observers.remove(self.observer)
+
+
+def unbroadcast(k: Any, dy: Any, shape: tuple[int, ...]) -> Any:
+    """Sums dy over the axes along which an input of `shape` was broadcast: the transpose of broadcasting."""
+    if tuple(dy.shape) == tuple(shape):
+        return dy
+    lead = len(dy.shape) - len(shape)
+    axes = tuple(range(lead)) + tuple(
+        i + lead for i, n in enumerate(shape) if n == 1 and dy.shape[i + lead] != 1
+    )
+    return k.reshape(k.sum(dy, axes, True), shape)
+
+
+def shape_of(x: Any) -> tuple[int, ...]:
+    """The shape of an array or tensor; () for a number."""
+    return tuple(getattr(x, "shape", ()))
