@@ -1,0 +1,164 @@
+"""Optimisers: each holds its state and calls one kernel per parameter and step, in place.
+
+Weight decay acts on weights (two axes or more), not on biases, γ or β, as the course's L2 regularisation does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from dlkit.backends import kernels
+from dlkit.errors import CheckpointError, ConfigError
+from dlkit.nn.module import Parameter
+from dlkit.registry import Registry
+
+OPTIMIZERS: Registry[Callable[..., Optimizer]] = Registry("optimizer")
+
+
+class Optimizer:
+    """Base: `step()` once the gradients are there. Parameters without a gradient are left as they are.
+
+    parameters : list of Parameter; lr : learning rate, may be set anew before every step.
+    slots : names of the per-parameter state arrays, zero at first.
+    """
+
+    slots: tuple[str, ...] = ()
+
+    def __init__(self, parameters: list[Parameter], lr: float, weight_decay: float = 0.0):
+        if not parameters:
+            raise ConfigError("an optimizer needs at least one parameter")
+        if not (np.isfinite(lr) and lr >= 0):
+            raise ConfigError(f"lr (={lr}) must be a finite number, not negative")
+        if weight_decay < 0:
+            raise ConfigError(f"weight_decay (={weight_decay}) must not be negative")
+        self.parameters = parameters
+        self.lr, self.weight_decay = lr, weight_decay
+        self.steps = 0
+        self.state: list[dict[str, Any]] = [{} for _ in parameters]
+
+    def step(self) -> None:
+        self.steps += 1
+        for p, state in zip(self.parameters, self.state):
+            if p.grad is None:
+                continue
+            k = kernels(p.device)
+            for slot in self.slots:
+                if slot not in state:
+                    state[slot] = k.full(p.shape, 0.0, p.dtype)
+            self.update(k, p.data, p.grad.data, state, self.weight_decay if p.ndim > 1 else 0.0)
+
+    def update(self, k: Any, p: Any, g: Any, state: dict[str, Any], weight_decay: float) -> None:
+        raise NotImplementedError
+
+    def zero_grad(self) -> None:
+        for p in self.parameters:
+            p.grad = None
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Host copies: "steps" and "<parameter index>.<slot>"."""
+        out: dict[str, np.ndarray] = {"steps": np.array(self.steps)}
+        for i, (p, state) in enumerate(zip(self.parameters, self.state)):
+            out.update({f"{i}.{slot}": np.array(kernels(p.device).to_host(a)) for slot, a in state.items()})
+        return out
+
+    def load_state_dict(self, saved: dict[str, np.ndarray]) -> None:
+        """Raises : CheckpointError if the state is another optimiser's or another network's."""
+        saved = dict(saved)
+        self.steps = int(saved.pop("steps"))
+        self.state = [{} for _ in self.parameters]
+        for name, value in saved.items():
+            index, _, slot = name.partition(".")
+            if slot not in self.slots or int(index) >= len(self.parameters):
+                raise CheckpointError(f"optimizer state {name!r} does not belong to {type(self).__name__}")
+            p = self.parameters[int(index)]
+            if value.shape != p.shape:
+                raise CheckpointError(f"optimizer state {name!r} has shape {value.shape}, expected {p.shape}")
+            self.state[int(index)][slot] = kernels(p.device).from_host(np.array(value))
+
+
+def _check_share(name: str, value: float) -> float:
+    if not 0 <= value < 1:
+        raise ConfigError(f"{name} (={value}) must be at least 0 and below 1")
+    return value
+
+
+class SGD(Optimizer):
+    """p -= lr g; with momentum v = momentum v + g, p -= lr v (Polyak 1964); nesterov: p -= lr (g + momentum v)."""
+
+    def __init__(self, parameters: list[Parameter], lr: float = 0.1, momentum: float = 0.0, nesterov: bool = False,
+                 weight_decay: float = 0.0):
+        super().__init__(parameters, lr, weight_decay)
+        self.momentum, self.nesterov = _check_share("momentum", momentum), nesterov
+        self.slots = ("velocity",) if momentum else ()
+
+    def update(self, k, p, g, state, weight_decay):
+        k.sgd_step(p, g, state.get("velocity"), self.lr, self.momentum, self.nesterov, weight_decay)
+
+
+class RMSprop(Optimizer):
+    """s = rho s + (1-rho) g², p -= lr g / (√s + eps) (Tieleman & Hinton 2012, lecture 6e)."""
+
+    def __init__(self, parameters: list[Parameter], lr: float = 1e-3, rho: float = 0.9, eps: float = 1e-8,
+                 momentum: float = 0.0, weight_decay: float = 0.0):
+        super().__init__(parameters, lr, weight_decay)
+        self.rho, self.eps, self.momentum = _check_share("rho", rho), eps, _check_share("momentum", momentum)
+        self.slots = ("square", "velocity") if momentum else ("square",)
+
+    def update(self, k, p, g, state, weight_decay):
+        k.rmsprop_step(p, g, state["square"], state.get("velocity"), self.lr, self.rho, self.eps, self.momentum,
+                       weight_decay)
+
+
+class Adam(Optimizer):
+    """Kingma & Ba 2015, algorithm 1; weight decay is added to the gradient (L2)."""
+
+    slots = ("m", "v")
+    decoupled = False
+
+    def __init__(self, parameters: list[Parameter], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
+                 eps: float = 1e-8, weight_decay: float = 0.0):
+        super().__init__(parameters, lr, weight_decay)
+        self.betas, self.eps = (_check_share("beta1", betas[0]), _check_share("beta2", betas[1])), eps
+
+    def update(self, k, p, g, state, weight_decay):
+        k.adam_step(p, g, state["m"], state["v"], self.lr, *self.betas, self.eps, weight_decay, self.decoupled,
+                    self.steps)
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay: p -= lr weight_decay p (Loshchilov & Hutter 2019)."""
+
+    decoupled = True
+
+
+def _momentum(parameters: list[Parameter], lr: float = 0.1, momentum: float = 0.9, weight_decay: float = 0.0) -> SGD:
+    return SGD(parameters, lr, momentum, False, weight_decay)
+
+
+def _nesterov(parameters: list[Parameter], lr: float = 0.1, momentum: float = 0.9, weight_decay: float = 0.0) -> SGD:
+    return SGD(parameters, lr, momentum, True, weight_decay)
+
+
+def _sgd(parameters: list[Parameter], lr: float = 0.1, weight_decay: float = 0.0) -> SGD:
+    return SGD(parameters, lr, 0.0, False, weight_decay)
+
+
+for _name, _make in (("sgd", _sgd), ("momentum", _momentum), ("nesterov", _nesterov), ("rmsprop", RMSprop),
+                     ("adam", Adam), ("adamw", AdamW)):
+    OPTIMIZERS.add(_name, _make)
+
+
+def clip_gradients(parameters: list[Parameter], max_norm: float) -> float:
+    """Scales all gradients together so that their global L2 norm is at most max_norm; returns the norm before.
+
+    Source : Pascanu et al. 2013, On the difficulty of training recurrent neural networks, algorithm 1.
+    """
+    with_grad = [p for p in parameters if p.grad is not None]
+    norm = float(np.sqrt(sum(kernels(p.device).sum_of_squares(p.grad.data) for p in with_grad)))
+    if norm > max_norm:
+        for p in with_grad:
+            p.grad = type(p.grad).wrap(kernels(p.device).multiply(p.grad.data, max_norm / norm), p.device)
+    return norm
