@@ -1,0 +1,8 @@
+"""Training a network: configuration, loop, checkpoints, evaluation."""
+
+from dlkit.train.config import TrainConfig
+from dlkit.train.evaluation import Evaluation, evaluate
+from dlkit.train.loop import Trainer, TrainResult, train
+from dlkit.train.run import RunFolder
+
+__all__ = ["Evaluation", "RunFolder", "TrainConfig", "TrainResult", "Trainer", "evaluate", "train"]

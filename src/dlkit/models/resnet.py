@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from dlkit import nn, ops
+from dlkit.models.registry import model, require_image
+from dlkit.tensor import Tensor
+
+
+class BasicBlock(nn.Module):
+    """y = relu(x' + F(x)), F two 3×3 convolutions with batch norm. Where the size or width changes, x' is x
+    subsampled with zeros for the new channels (option A of He et al. 2016, which adds no parameters)."""
+
+    def __init__(self, channels_in: int, channels: int, stride: int):
+        self.conv1 = nn.Conv2d(channels_in, channels, 3, stride=stride, padding=1, bias=False)
+        self.norm1 = nn.BatchNorm2d(channels, activation="relu")
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(channels)
+        self.stride, self.extra_channels = stride, channels - channels_in
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm2(self.conv2(self.norm1(self.conv1(x))))
+        if self.stride > 1:
+            x = x[:, :: self.stride, :: self.stride]
+        if self.extra_channels:
+            x = ops.pad(x, widths=((0, 0), (0, 0), (0, 0), (0, self.extra_channels)))
+        return ops.relu(x + y)
+
+
+@model("resnet20", source="He et al. 2016, Deep residual learning for image recognition, section 4.2 (n = 3)")
+def resnet20(input_shape: tuple[int, ...], classes: int) -> nn.Module:
+    """ResNet-20 for small images: 19 3×3 convolutions with shortcuts, 16, 32 and 64 filters; 0.27 M parameters."""
+    _, _, c = require_image("resnet20", input_shape, 4)
+    layers: list[nn.Module] = [nn.Conv2d(c, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16, activation="relu")]
+    width = 16
+    for stage, channels in enumerate((16, 32, 64)):
+        for block in range(3):
+            layers.append(BasicBlock(width, channels, 2 if stage and not block else 1))
+            width = channels
+    return nn.Sequential(*layers, nn.GlobalAvgPool2d(), nn.Linear(width, classes))

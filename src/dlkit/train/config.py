@@ -1,0 +1,177 @@
+"""Everything a training run is told: one dataclass, from which the command line's options are made.
+
+A run is its configuration: `config.toml` in the run folder, given back with `--config`, trains the same network again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tomllib
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dlkit.backends import BACKENDS
+from dlkit.errors import ConfigError
+from dlkit.models import MODELS, build_model
+from dlkit.nn import ACTIVATIONS, INITS, Module
+from dlkit.optim import OPTIMIZERS, SCHEDULES, Schedule
+from dlkit.registry import nearest
+
+NORMALIZATIONS = ("standard", "scale", "none")
+
+
+def _option(default: Any, help: str, group: str, choices: Any = None) -> Any:
+    return field(default=default, metadata={"help": help, "group": group, "choices": choices})
+
+
+@dataclass
+class TrainConfig:
+    """One training run. None means: decide by the data or leave it to the model's or optimiser's own default."""
+
+    data: str = _option("digits", "Data set: a name, or a path (image folder or zip, idx, npz, csv, HDF5).", "data")
+    image_size: int | None = _option(None, "Bring images to this many pixels each way.", "data")
+    grey: bool | None = _option(None, "Read images as grey (or, --no-grey, as RGB).", "data")
+    label: str | None = _option(None, "Label column of a csv file.", "data")
+    test_split: float = _option(0.2, "Share held back as test set where the data have none.", "data")
+    val_split: float = _option(0.1, "Share of the training set held back for validation (0: none).", "data")
+    normalize: str = _option("standard", "Input normalisation, fitted on the training set.", "data", NORMALIZATIONS)
+    augment: str = _option("none", "Random changes, e.g. flip,crop=4,shift=0.1,rotate=10,scale=0.1,cutout=8.", "data")
+    mirror: str | None = _option(None, "Address to download a named data set from.", "data")
+
+    model: str | None = _option(None, "Network (default: cnn for images, mlp for features).", "model", MODELS.names)
+    hidden: tuple[int, ...] | None = _option(None, "Hidden layer sizes of shallow and mlp, e.g. 128,64.", "model")
+    width: int | None = _option(None, "Filters of the first block of cnn.", "model")
+    activation: str | None = _option(None, "Activation of the hidden layers.", "model", ACTIVATIONS)
+    pool: str | None = _option(None, "Pooling of lenet5.", "model", ("average", "max"))
+    dropout: float | None = _option(None, "Probability that a unit is dropped while training.", "model")
+    batch_norm: bool | None = _option(None, "Batch normalisation in mlp.", "model")
+    init: str | None = _option(None, "Initial weights.", "model", INITS.names)
+
+    epochs: int = _option(20, "Passes over the training set.", "training")
+    batch_size: int = _option(64, "Examples per step.", "training")
+    optimizer: str = _option("adam", "Optimisation algorithm.", "training", OPTIMIZERS.names)
+    lr: float | None = _option(None, "Learning rate (default: the optimiser's own).", "training")
+    momentum: float | None = _option(None, "Momentum of momentum, nesterov and rmsprop.", "training")
+    weight_decay: float = _option(0.0, "L2 regularisation as weight decay, on weights only.", "training")
+    l2: float = _option(0.0, "L2 regularisation as a term of the loss, l2/2 · Σ w².", "training")
+    schedule: str = _option("one_cycle", "Learning rate over time.", "training", SCHEDULES.names)
+    decay: float = _option(0.1, "Rate or factor of the schedule's decay.", "training")
+    decay_every: int = _option(10, "Epochs between the steps of the step schedule.", "training")
+    warmup: float = _option(0.0, "Epochs of linear warm-up.", "training")
+    label_smoothing: float = _option(0.0, "Share of each target spread over all classes.", "training")
+    class_weights: str = _option("none", "Weight of each class in the loss.", "training", ("none", "balanced"))
+    clip_norm: float = _option(0.0, "Largest norm of the whole gradient (0: no clipping).", "training")
+    patience: int = _option(0, "Stop after this many epochs without a better validation result (0: never).", "training")
+    drop_last: bool = _option(False, "Leave out the last, smaller batch of an epoch.", "training")
+
+    seed: int = _option(0, "Start of all random numbers.", "run")
+    out: str | None = _option(None, "Run folder (default: runs/DATA-MODEL-NUMBER).", "run")
+    backend: str | None = _option(None, "Who computes.", "run", lambda: [b.name for b in BACKENDS.values() if b.device == "cpu"])
+    threads: int = _option(0, "CPU threads (0: one per core).", "run")
+
+    def __post_init__(self) -> None:
+        for f in dataclasses.fields(self):
+            setattr(self, f.name, _checked(f.name, getattr(self, f.name), _types()[f.name], f.metadata["choices"]))
+        at_least = {"epochs": 1, "batch_size": 1, "threads": 0, "seed": 0, "patience": 0, "weight_decay": 0, "l2": 0,
+                    "clip_norm": 0, "decay_every": 1, "width": 1, "image_size": 1}
+        for name, least in at_least.items():
+            if (value := getattr(self, name)) is not None and value < least:
+                raise ConfigError(f"{name} (={value}) must be at least {least}")
+        for name in ("test_split", "val_split", "label_smoothing", "dropout"):
+            if (value := getattr(self, name)) is not None and not 0 <= value < 1:
+                raise ConfigError(f"{name} (={value}) must be at least 0 and below 1")
+        if self.lr is not None and not self.lr > 0:
+            raise ConfigError(f"lr (={self.lr}) must be positive")
+        if self.hidden is not None and min(self.hidden, default=0) < 1:
+            raise ConfigError(f"hidden (={self.hidden}) must be one or more positive layer sizes")
+        self.learning_rate_schedule()
+        from dlkit.data.augment import Augment
+        Augment.parse(self.augment)
+
+    # -- what it makes ----------------------------------------------------------------------------------------------
+
+    def learning_rate_schedule(self) -> Schedule:
+        return Schedule(self.schedule, self.decay, self.decay_every, self.warmup)
+
+    def build(self, input_shape: tuple[int, ...], classes: int) -> Module:
+        """The network. Raises : ConfigError if an option was given that the model does not have."""
+        options = {n: getattr(self, n) for n in ("hidden", "width", "activation", "pool", "dropout", "batch_norm", "init")}
+        return build_model(self.model or default_model(input_shape), input_shape, classes, **options)
+
+    def optimizer_options(self) -> dict[str, Any]:
+        options: dict[str, Any] = {"weight_decay": self.weight_decay}
+        if self.lr is not None:
+            options["lr"] = self.lr
+        if self.momentum is not None:
+            if self.optimizer not in ("momentum", "nesterov", "rmsprop"):
+                raise ConfigError(f"momentum was given, but optimizer {self.optimizer!r} has none; "
+                                  "it is an option of momentum, nesterov and rmsprop")
+            options["momentum"] = self.momentum
+        return options
+
+    # -- files ---------------------------------------------------------------------------------------------------------
+
+    def to_dict(self) -> dict[str, Any]:
+        """Without what is None (TOML has no null)."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items() if v is not None}
+
+    def to_toml(self) -> str:
+        import tomli_w
+
+        return tomli_w.dumps(self.to_dict())
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any], where: str = "configuration") -> TrainConfig:
+        known = [f.name for f in dataclasses.fields(cls)]
+        for name in values:
+            if name not in known:
+                raise ConfigError(f"{where}: unknown option {name!r}{nearest(name, known)}")
+        return cls(**values)
+
+
+def default_model(input_shape: tuple[int, ...]) -> str:
+    return "cnn" if len(input_shape) == 3 and min(input_shape[:2]) >= 4 else "mlp"
+
+
+def read_toml(path: str | os.PathLike) -> dict[str, Any]:
+    """The options in a TOML file.  Raises : ConfigError if it cannot be read or is not TOML."""
+    try:
+        values = tomllib.loads(Path(path).read_text())
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not a TOML file ({error})") from None
+    return values
+
+
+def _types() -> dict[str, Any]:
+    return typing.get_type_hints(TrainConfig)
+
+
+def _checked(name: str, value: Any, kind: Any, choices: Any) -> Any:
+    """`value` as `kind`, so that a TOML file with the wrong type fails here and not deep inside."""
+    optional = isinstance(kind, types.UnionType) and type(None) in typing.get_args(kind)
+    if value is None and optional:
+        return None
+    if optional:
+        kind = next(k for k in typing.get_args(kind) if k is not type(None))
+    if typing.get_origin(kind) is tuple:
+        if not isinstance(value, (list, tuple)) or not all(isinstance(n, int) and not isinstance(n, bool) for n in value):
+            raise ConfigError(f"{name} (={value!r}) must be a list of whole numbers")
+        return tuple(value)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise ConfigError(f"{name} (={value!r}) must be {'text' if kind is str else kind.__name__}, "
+                          f"not {type(value).__name__}")
+    if kind is float and value != value:
+        raise ConfigError(f"{name} is not a number")
+    if choices is not None:
+        known = list(choices() if callable(choices) else choices)
+        if value not in known:
+            raise ConfigError(f"unknown {name} {value!r}{nearest(value, known)}; known: {', '.join(known)}")
+    return value

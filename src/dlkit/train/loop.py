@@ -1,0 +1,351 @@
+"""Training: epochs of mini-batches, validation, checkpoints.
+
+All randomness of step i in epoch e follows from (seed, e, i), so the state of a run is its weights, its optimiser and
+how far it has come; a run resumed in the middle of an epoch continues bit for bit.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from dlkit import nn, ops, random
+from dlkit.backends import BACKENDS, current_backend, use_backend
+from dlkit.data import Dataset, Source, Subset, load, stratified_split
+from dlkit.data.augment import Augment
+from dlkit.data.loader import Loader
+from dlkit.data.normalize import Normalizer
+from dlkit.errors import CheckpointError, ConfigError, DivergedError
+from dlkit.optim import OPTIMIZERS, Optimizer, clip_gradients
+from dlkit.tensor import Tensor
+from dlkit.threads import set_num_threads
+from dlkit.train.checkpoint import Checkpoint, load_checkpoint
+from dlkit.train.config import TrainConfig, default_model
+from dlkit.train.divergence import advice, first_bad_place, is_finite
+from dlkit.train.evaluation import Evaluation, evaluate
+from dlkit.train.run import RunFolder
+
+_WEIGHTS, _DROPOUT = 4, 5  # branches of the tree of random numbers; the data pipeline has 0 to 3
+
+
+class Progress(Protocol):
+    """Who watches a training: a progress bar, a notebook, a test."""
+
+    def start(self, trainer: Trainer) -> None: ...
+    def step(self, trainer: Trainer, batch: int, batches: int, loss: float) -> None: ...
+    def epoch(self, trainer: Trainer, row: dict[str, Any]) -> None: ...
+
+
+class Silent:
+    def start(self, trainer: Trainer) -> None: ...
+    def step(self, trainer: Trainer, batch: int, batches: int, loss: float) -> None: ...
+    def epoch(self, trainer: Trainer, row: dict[str, Any]) -> None: ...
+
+
+@dataclass
+class State:
+    """How far a run has come. `batch` batches of epoch `epoch` are done; sums run over them."""
+
+    epoch: int = 0
+    batch: int = 0
+    loss_sum: float = 0.0
+    correct: int = 0
+    seen: int = 0
+    seconds: float = 0.0
+    best_epoch: int = -1
+    best_score: tuple[float, float] | None = None   # (validation accuracy, -validation loss)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    finished: bool = False
+
+
+@dataclass
+class TrainResult:
+    """What a training came to. `stopped` is "finished", "early" or "interrupted"."""
+
+    test_accuracy: float | None
+    test_loss: float | None
+    val_accuracy: float | None
+    val_loss: float | None
+    train_loss: float | None
+    epochs: int
+    best_epoch: int
+    seconds: float
+    parameters: int
+    data: str
+    model: str
+    backend: str
+    stopped: str
+    run: str
+    notes: list[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Trainer:
+    """One run: `Trainer(config).fit()`; `Trainer.resume(path).fit()` goes on with an interrupted one.
+
+    dataset : instead of loading `config.data`.  device : where the network lives, by default the backend's.
+    """
+
+    def __init__(self, config: TrainConfig, dataset: Dataset | None = None, device: str | None = None):
+        self.config = config
+        set_num_threads(config.threads)
+        if config.backend:
+            use_backend(config.backend)
+        self.device = device or (BACKENDS[config.backend].device if config.backend else "cpu")
+        self.dataset = dataset or load_data(config)
+        self.model_name = config.model or default_model(self.dataset.train.shape)
+        self.train_source, self.val_source = split_validation(self.dataset, config)
+        self.normalizer = Normalizer.fit(self.train_source, config.normalize, config.seed)
+        self.loader = Loader(self.train_source, min(config.batch_size, len(self.train_source)), normalizer=self.normalizer,
+                             augment=Augment.parse(config.augment), seed=config.seed, drop_last=config.drop_last)
+        with random.using(random.derive(config.seed, _WEIGHTS)):
+            self.model = config.build(self.dataset.train.shape, len(self.dataset.classes)).to(self.device)
+        self.optimizer: Optimizer = OPTIMIZERS[config.optimizer](self.model.parameters(), **config.optimizer_options())
+        self.base_lr = self.optimizer.lr
+        self.schedule = config.learning_rate_schedule()
+        self.loss = nn.CrossEntropyLoss(class_weights(config, self.train_source, len(self.dataset.classes)),
+                                        config.label_smoothing)
+        self.has_dropout = any(isinstance(m, nn.Dropout) and m.p > 0 for m in self.model.modules())
+        self.state = State()
+        self.run: RunFolder | None = None
+        self._stop = False
+
+    @classmethod
+    def resume(cls, path: str, **changes: Any) -> Trainer:
+        """A run as its last checkpoint left it. `changes` are configuration values to replace (threads, backend, ...).
+
+        Raises : CheckpointError if there is no run, or it was finished.
+        """
+        run = RunFolder.open(path)
+        checkpoint = load_checkpoint(run.last)
+        if checkpoint.progress is None:
+            raise CheckpointError(f"{run.last}: holds a network but no training state to resume")
+        values = {**checkpoint.config.to_dict(), "out": str(run.path), **changes}
+        trainer = cls(TrainConfig.from_dict(values, str(run.last)))
+        state = State(**checkpoint.progress)
+        state.best_score = tuple(state.best_score) if state.best_score else None  # type: ignore[assignment]
+        if state.finished and state.epoch >= trainer.config.epochs:
+            raise CheckpointError(f"{path}: this run is finished ({state.epoch} epochs); give a larger --epochs to go on")
+        if trainer.dataset.classes != checkpoint.classes or trainer.dataset.train.shape != checkpoint.input_shape:
+            raise CheckpointError(f"{path}: the data set {trainer.config.data!r} has changed since this run began")
+        trainer.model.load_state_dict(checkpoint.model_state)
+        trainer.optimizer.load_state_dict(checkpoint.optimizer_state)
+        trainer.normalizer = trainer.loader.normalizer = checkpoint.normalizer
+        trainer.state, trainer.run = state, run
+        state.finished = False
+        return trainer
+
+    # -- training ----------------------------------------------------------------------------------------------------
+
+    def fit(self, progress: Progress | None = None) -> TrainResult:
+        """Trains to the end, to early stopping, or to Ctrl-C; writes the run folder; tests the best network.
+
+        Raises : DivergedError if the loss becomes NaN or infinite, OutputError if the run cannot be written.
+        """
+        progress = progress or Silent()
+        if self.run is None:
+            self.run = RunFolder.create(self.config, self.dataset.name, self.model_name)
+            self.save()
+        progress.start(self)
+        stopped = "finished"
+        with self._stoppable():
+            while self.state.epoch < self.config.epochs:
+                if not self._train_epoch(progress):
+                    stopped = "interrupted"
+                    break
+                progress.epoch(self, self._end_epoch())
+                if self._is_stale():
+                    stopped = "early"
+                    break
+        if stopped != "interrupted":
+            self.state.finished = True
+        self.save()
+        return self._finish(stopped)
+
+    def stop(self) -> None:
+        """Asks a running `fit` to save and return after the step it is in."""
+        self._stop = True
+
+    @contextmanager
+    def _stoppable(self) -> Iterator[None]:
+        """Ctrl-C (and SIGTERM) end the training after the current step; a second Ctrl-C interrupts at once."""
+        self._stop = False
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+
+        def on_signal(number: int, frame: Any) -> None:
+            self._stop = True
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+        for s in before:
+            signal.signal(s, on_signal)
+        try:
+            yield
+        finally:
+            for s, handler in before.items():
+                signal.signal(s, handler)
+
+    def _train_epoch(self, progress: Progress) -> bool:
+        """The rest of the current epoch; False if stopped inside it."""
+        state, began = self.state, time.perf_counter()
+        before = state.seconds
+        self.model.train()
+        for x, labels in self.loader.epoch(state.epoch, state.batch):
+            loss = self._step(x, labels)
+            state.batch += 1
+            state.seconds = before + time.perf_counter() - began
+            progress.step(self, state.batch, len(self.loader), loss)
+            if self._stop and state.batch < len(self.loader):
+                return False
+        return True
+
+    def _step(self, x: np.ndarray, labels: np.ndarray) -> float:
+        """One forward, backward and update."""
+        state, config = self.state, self.config
+        done = state.epoch * len(self.loader) + state.batch
+        self.optimizer.lr = self.base_lr * self.schedule.factor(done, len(self.loader), config.epochs * len(self.loader))
+        batch = Tensor(x, device=self.device)
+        if self.has_dropout:
+            with random.using(random.derive(config.seed, _DROPOUT, state.epoch, state.batch)):
+                logits = self.model(batch)
+        else:
+            logits = self.model(batch)
+        loss = self.loss(logits, labels)
+        value = loss.item()
+        if not is_finite(value):
+            raise self._diverged(value, batch)
+        objective = loss + nn.l2_penalty(self.model.parameters(), config.l2) if config.l2 else loss
+        self.optimizer.zero_grad()
+        objective.backward()
+        if config.clip_norm:
+            clip_gradients(self.optimizer.parameters, config.clip_norm)
+        self.optimizer.step()
+        predicted = ops.argmax(logits.detach(), axis=-1).numpy()
+        state.loss_sum += value * len(labels)
+        state.correct += int((predicted == labels).sum())
+        state.seen += len(labels)
+        return value
+
+    def _diverged(self, value: float, batch: Tensor) -> DivergedError:
+        state = self.state
+        place = first_bad_place(self.model, batch)
+        kept = f"; {self.run.last} holds the last good state" if self.run else ""
+        return DivergedError(
+            f"the loss became {value} in epoch {state.epoch + 1}, batch {state.batch + 1}, first in {place}; "
+            f"{advice(self.optimizer.lr, self.config.clip_norm)}{kept}")
+
+    def _end_epoch(self) -> dict[str, Any]:
+        """Validates, remembers the best network, writes checkpoint and history; returns the epoch's row."""
+        assert self.run is not None
+        state = self.state
+        began = time.perf_counter()
+        row: dict[str, Any] = {
+            "epoch": state.epoch + 1, "lr": self.optimizer.lr,
+            "train_loss": state.loss_sum / max(state.seen, 1), "train_accuracy": state.correct / max(state.seen, 1),
+        }
+        if self.val_source is not None:
+            val = self.evaluate(self.val_source)
+            row |= {"val_loss": val.loss, "val_accuracy": val.accuracy}
+            score = (val.accuracy, -val.loss)
+        else:
+            score = (0.0, float(state.epoch))  # without validation the newest is the best
+        better = state.best_score is None or score > state.best_score
+        if better:
+            state.best_epoch, state.best_score = state.epoch + 1, score
+        state.history.append(row)
+        state.epoch, state.batch = state.epoch + 1, 0
+        state.loss_sum, state.correct, state.seen = 0.0, 0, 0
+        state.seconds += time.perf_counter() - began
+        if better:
+            self._checkpoint(with_state=False).save(self.run.best)
+        self.save()
+        self.run.write_history(state.history)
+        return row
+
+    def _is_stale(self) -> bool:
+        patience = self.config.patience
+        return bool(patience and self.val_source is not None and self.state.epoch - self.state.best_epoch >= patience)
+
+    # -- its pieces ----------------------------------------------------------------------------------------------------
+
+    def evaluate(self, source: Source) -> Evaluation:
+        return evaluate(self.model, source, self.normalizer, device=self.device)
+
+    def _checkpoint(self, with_state: bool) -> Checkpoint:
+        return Checkpoint(
+            self.config, self.dataset.classes, self.dataset.train.shape, self.normalizer, self.model.state_dict(),
+            self.optimizer.state_dict() if with_state else {}, asdict(self.state) if with_state else None)
+
+    def save(self) -> None:
+        """Writes the checkpoint that `resume` goes on from."""
+        assert self.run is not None
+        self._checkpoint(with_state=True).save(self.run.last)
+
+    def _finish(self, stopped: str) -> TrainResult:
+        assert self.run is not None
+        state = self.state
+        last = state.history[-1] if state.history else {}
+        result = TrainResult(
+            test_accuracy=None, test_loss=None, val_accuracy=last.get("val_accuracy"), val_loss=last.get("val_loss"),
+            train_loss=last.get("train_loss"), epochs=state.epoch, best_epoch=state.best_epoch, seconds=state.seconds,
+            parameters=self.model.parameter_count(), data=self.dataset.name, model=self.model_name,
+            backend=current_backend(self.device), stopped=stopped, run=str(self.run), notes=self.dataset.remarks())
+        if stopped == "interrupted":
+            return result
+        if self.run.best.exists() and state.best_epoch != state.epoch:
+            self.model.load_state_dict(load_checkpoint(self.run.best).model_state)
+        if state.best_epoch > 0 and state.best_epoch <= len(state.history):
+            best = state.history[state.best_epoch - 1]
+            result.val_accuracy, result.val_loss = best.get("val_accuracy"), best.get("val_loss")
+        if self.dataset.test is not None and len(self.dataset.test):
+            test = self.evaluate(self.dataset.test)
+            result.test_accuracy, result.test_loss = test.accuracy, test.loss
+        self.run.write_json("metrics.json", result.to_dict())
+        if len(state.history) > 0:
+            from dlkit.train.pictures import save_curves
+            save_curves(state.history, self.run.path / "curves.png")
+        return result
+
+
+def load_data(config: TrainConfig) -> Dataset:
+    size = None if config.image_size is None else (config.image_size, config.image_size)
+    return load(config.data, image_size=size, grey=config.grey, label=config.label, test_split=config.test_split,
+                seed=config.seed, mirror=config.mirror)
+
+
+def split_validation(dataset: Dataset, config: TrainConfig) -> tuple[Source, Source | None]:
+    """(training, validation) from the training set; None if none is wanted.
+
+    Raises : ConfigError if the split would leave nothing on one side.
+    """
+    if not config.val_split:
+        return dataset.train, None
+    keep, held = stratified_split(dataset.train.labels, config.val_split, config.seed)
+    if not len(keep) or not len(held):
+        raise ConfigError(f"val_split (={config.val_split}) of {len(dataset.train)} examples leaves nothing on one side; "
+                          "use --val-split 0")
+    return Subset(dataset.train, keep), Subset(dataset.train, held)
+
+
+def class_weights(config: TrainConfig, source: Source, classes: int) -> np.ndarray | None:
+    """For "balanced": N / (K · count of the class), so that each class weighs the same in sum."""
+    if config.class_weights == "none":
+        return None
+    counts = np.bincount(source.labels, minlength=classes)
+    return len(source) / (classes * np.maximum(counts, 1))
+
+
+def train(config: TrainConfig, progress: Progress | None = None) -> TrainResult:
+    """Trains as `config` says, from the start."""
+    return Trainer(config).fit(progress)

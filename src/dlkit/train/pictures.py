@@ -1,0 +1,75 @@
+"""Pictures of a run, drawn by matplotlib without a screen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dlkit.train.files import save_atomically
+
+
+def _figure(width: float, height: float) -> Any:
+    from matplotlib.figure import Figure  # not pyplot: no window system is touched, no global state kept
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _save(figure: Any, path: Path) -> None:
+    save_atomically(path, lambda name: figure.savefig(name, dpi=120))
+
+
+def save_curves(history: list[dict[str, Any]], path: Path) -> None:
+    """Loss and accuracy over the epochs, training and validation."""
+    figure = _figure(9, 3.6)
+    epochs = [row["epoch"] for row in history]
+    for axes, quantity, scale in zip(figure.subplots(1, 2), ("loss", "accuracy"), (1, 100)):
+        for part, style in (("train", "o-"), ("val", "s--")):
+            if f"{part}_{quantity}" in history[0]:
+                label = {"train": "training", "val": "validation"}[part]
+                axes.plot(epochs, [scale * row[f"{part}_{quantity}"] for row in history], style, ms=3, label=label)
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(quantity + (" (%)" if scale == 100 else ""))
+        axes.grid(alpha=0.3)
+        axes.legend()
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    _save(figure, path)
+
+
+def save_confusion(matrix: np.ndarray, classes: list[str], path: Path) -> None:
+    """matrix : int [K, K], rows are the true classes; colours show the share of each row."""
+    k = len(classes)
+    side = min(max(4.0, 0.5 * k + 2), 20)
+    figure = _figure(side, side * 0.9)
+    axes = figure.subplots()
+    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    axes.set_xticks(range(k), classes, rotation=45 if max(map(len, classes)) > 2 else 0, ha="right" if max(map(len, classes)) > 2 else "center")
+    axes.set_yticks(range(k), classes)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    if k <= 30:
+        for i in range(k):
+            for j in range(k):
+                if matrix[i, j]:
+                    axes.text(j, i, matrix[i, j], ha="center", va="center", fontsize=8,
+                              color="white" if share[i, j] > 0.6 else "black")
+    figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
+    _save(figure, path)
+
+
+def save_mistakes(images: np.ndarray, captions: list[str], path: Path) -> None:
+    """images : uint8 [N, H, W, C], each with what it is and what it was taken for."""
+    columns = min(6, max(len(images), 1))
+    rows = max(-(-len(images) // columns), 1)
+    figure = _figure(1.7 * columns, 2.1 * rows)
+    for i, axes in enumerate(np.atleast_1d(figure.subplots(rows, columns)).ravel()):
+        axes.axis("off")
+        if i < len(images):
+            picture = images[i][..., 0] if images.shape[-1] == 1 else images[i]
+            axes.imshow(picture, cmap="gray" if images.shape[-1] == 1 else None, vmin=0, vmax=255)
+            axes.set_title(captions[i], fontsize=8)
+    if not len(images):
+        figure.suptitle("no mistakes")
+    _save(figure, path)

@@ -1,0 +1,96 @@
+"""The run folder: what a training leaves behind.
+
+    config.toml         the full configuration; `dlkit train --config` repeats the run
+    last.safetensors    where training stands; `dlkit train --resume` goes on from it
+    best.safetensors    the network of the best epoch; evaluate and predict use it
+    history.csv         one line per epoch
+    metrics.json        the result
+    curves.png          loss and accuracy over the epochs
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+from dlkit.errors import CheckpointError, ConfigError
+from dlkit.train.checkpoint import Checkpoint, load_checkpoint
+from dlkit.train.config import TrainConfig
+from dlkit.train.files import remove_leftovers, says_why, write_atomically
+
+
+class RunFolder:
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @property
+    def last(self) -> Path:
+        return self.path / "last.safetensors"
+
+    @property
+    def best(self) -> Path:
+        return self.path / "best.safetensors"
+
+    @classmethod
+    def create(cls, config: TrainConfig, data_name: str, model_name: str) -> RunFolder:
+        """A new folder: `config.out`, or the next free runs/DATA-MODEL-NUMBER.
+
+        Raises : ConfigError if `out` already holds a run, OutputError if it cannot be made.
+        """
+        if config.out:
+            run = cls(config.out)
+            if run.last.exists():
+                raise ConfigError(f"{config.out} already holds a run; choose another --out, or --resume {config.out}")
+            with says_why(run.path):
+                run.path.mkdir(parents=True, exist_ok=True)
+        else:
+            base = Path("runs")
+            with says_why(base):
+                base.mkdir(exist_ok=True)
+                run = cls._next(base, f"{data_name}-{model_name}")
+        write_atomically(run.path / "config.toml", config.to_toml())
+        return run
+
+    @classmethod
+    def _next(cls, base: Path, name: str) -> RunFolder:
+        taken = [int(p.name.rpartition("-")[2]) for p in base.glob(f"{name}-*") if p.name.rpartition("-")[2].isdigit()]
+        number = max(taken, default=0) + 1
+        while True:
+            run = cls(base / f"{name}-{number:03d}")
+            try:
+                run.path.mkdir()
+            except FileExistsError:  # another training took it meanwhile
+                number += 1
+            else:
+                return run
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunFolder:
+        """An existing run.  Raises : CheckpointError if there is none."""
+        run = cls(path)
+        if not run.path.is_dir():
+            raise CheckpointError(f"{path}: no such run folder")
+        if not run.last.exists() and not run.best.exists():
+            raise CheckpointError(f"{path}: no run here (neither last.safetensors nor best.safetensors)")
+        remove_leftovers(run.path)
+        return run
+
+    def load_best(self) -> Checkpoint:
+        """The best epoch's network; before any epoch was better than none, the last state."""
+        return load_checkpoint(self.best if self.best.exists() else self.last)
+
+    def write_history(self, rows: list[dict[str, Any]]) -> None:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else ["epoch"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_atomically(self.path / "history.csv", text.getvalue())
+
+    def write_json(self, name: str, value: Any) -> None:
+        write_atomically(self.path / name, json.dumps(value, indent=2) + "\n")
