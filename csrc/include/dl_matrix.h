@@ -14,11 +14,11 @@ struct dl_conv2d {
 };
 
 #define DL_MATRIX_API(REAL, T)                                                                                         \
-    /* y [batch][M][O] = activation(a b + bias); a [M][I] (ta: [I][M]) begins at offset_a[batch], b likewise */        \
-    int dl_matmul_##T(const REAL *a, const REAL *b, const REAL *bias, REAL *y, ptrdiff_t M, ptrdiff_t I, ptrdiff_t O,  \
+    /* y [batch][M][O] = activation(a b + bias); a [M][inner] (ta: [inner][M]) begins at offset_a[batch], b likewise */        \
+    int dl_matmul_##T(const REAL *a, const REAL *b, const REAL *bias, REAL *y, ptrdiff_t M, ptrdiff_t inner, ptrdiff_t O,  \
                       int ta, int tb, int activation);                                                                 \
     int dl_matmul_batch_##T(const REAL *a, const REAL *b, REAL *y, ptrdiff_t batch, const ptrdiff_t *offset_a,         \
-                            const ptrdiff_t *offset_b, ptrdiff_t M, ptrdiff_t I, ptrdiff_t O, int ta, int tb);         \
+                            const ptrdiff_t *offset_b, ptrdiff_t M, ptrdiff_t inner, ptrdiff_t O, int ta, int tb);         \
     int dl_conv2d_forward_##T(const struct dl_conv2d *, const REAL *x, const REAL *w, const REAL *bias, REAL *y,       \
                               int activation);                                                                         \
     int dl_conv2d_backward_input_##T(const struct dl_conv2d *, const REAL *dy, const REAL *w, REAL *dx);               \

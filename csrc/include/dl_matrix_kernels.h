@@ -4,11 +4,11 @@
  *
  *     acc[p][v] += a[seg_a[s] + p*pix + t*step] * b[seg_b[s] + t*b_step + v*VL]     s < n_seg, t < run
  *
- * row    a is a number, step = 1, b a packed panel:       convolution, product; a runs along S*C inputs of a pixel
- * outer  a is a number, pix = 1, b rows of a matrix:      weight gradients; a's points are inputs, t counts pixels
- * lane   a is a vector like b:                            depthwise convolution, its gradients
+ * row    a is a number, step = 1, b a packed panel:   convolution, product; a runs along S*C inputs of a pixel
+ * outer  a is a number, pix = 1, b a packed panel:    weight gradients; a's points are inputs, t counts pixels
+ * lane   a is a vector like b:                        depthwise convolution, its gradients
  *
- * `columns` <= V*VL columns are read (outer, lane) and written; a row panel must be V*VL wide, padded with zeros.
+ * A packed panel has b_step = V*VL, zeros behind `columns`. Of y, and of a and b in lane, only `columns` are touched.
  */
 #ifndef DL_MATRIX_KERNELS_H
 #define DL_MATRIX_KERNELS_H
@@ -22,7 +22,7 @@ enum dl_activation { DL_NONE = 0, DL_RELU = 1, DL_TANH = 2, DL_SIGMOID = 3 };
     struct dl_tile_##T {                                                                                               \
         ptrdiff_t n_seg, run;                                                                                          \
         const ptrdiff_t *seg_a, *seg_b;                                                                                \
-        ptrdiff_t pix, step, b_step; /* row ignores step and b_step, outer ignores pix */                              \
+        ptrdiff_t pix, step, b_step; /* row ignores step, outer ignores pix, both ignore b_step */                     \
         const REAL *b;                                                                                                 \
         ptrdiff_t y_pix;   /* from one point's row of y to the next */                                                 \
         ptrdiff_t columns; /* 1 ... V*VL */                                                                            \

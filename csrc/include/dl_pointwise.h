@@ -25,6 +25,11 @@ struct dl_pool { /* x [n, h, w, c], y [n, oh, ow, c], window [r, s] */
 #define DL_BINARY (const void *a, const void *b, void *y, double number, long n, long c, enum dl_operands operands)
 #define DL_ROWS (const void *x, void *y, long m, long k)
 #define DL_ROWS_BACKWARD (const void *dy, const void *y, void *dx, long m, long k)
+typedef void(*dl_unary) DL_UNARY;
+typedef void(*dl_slope) DL_SLOPE;
+typedef void(*dl_binary) DL_BINARY;
+typedef void(*dl_rows) DL_ROWS;
+typedef void(*dl_rows_backward) DL_ROWS_BACKWARD;
 #define DL_RESAMPLE (const void *x, void *y, long n, long h, long w, long c, long oh, long ow, int align_corners)
 
 #define DL_POINTWISE_KERNELS(K)                                                                                     \

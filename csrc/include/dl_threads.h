@@ -6,9 +6,13 @@
 #define DL_PRAGMA(x) _Pragma(#x)
 static inline int dl_thread_id(void) { return omp_get_thread_num(); }
 static inline int dl_max_threads(void) { return omp_in_parallel() ? 1 : omp_get_max_threads(); }
+static inline void dl_set_threads(int n) { omp_set_num_threads(n); }
+static inline int dl_has_openmp(void) { return 1; }
 #else
 static inline int dl_thread_id(void) { return 0; }
 static inline int dl_max_threads(void) { return 1; }
+static inline void dl_set_threads(int n) { (void)n; }
+static inline int dl_has_openmp(void) { return 0; }
 #endif
 
 /* body(arg, id, n) on n <= threads threads, id = 0 ... n-1; on the caller's alone when threads <= 1. */

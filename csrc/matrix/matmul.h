@@ -24,20 +24,18 @@ static void ID(product_block)(struct ID(product) * q, REAL *scratch, ptrdiff_t m
         const REAL *a = q->ta ? q->a + i0 * q->lda + m0 : q->a + m0 * q->lda + i0;
         ptrdiff_t lda = q->lda;
         if (q->copy_a) {
-            lda = q->ta ? dl_round_up(rows, k->vl) : q->copy_ld;
-            if (q->ta) k->pack(copy, lda, a, q->lda, run, rows, 0);
-            else k->pack(copy, lda, a, q->lda, rows, run, 0);
+            lda = q->copy_ld;
+            k->pack(copy, lda, a, q->lda, q->ta ? run : rows, q->ta ? rows : run, 0);
             a = copy;
         }
         tile.run = run;
-        tile.pix = tile.step = lda;
+        tile.pix = tile.step = lda; /* row takes the first, outer the second */
         tile.accumulate = i0 > 0;
         tile.relu = q->activation == DL_RELU && i0 + run >= q->I;
         for (ptrdiff_t o = o0; o < o1; o += k->panel) {
             tile.columns = MIN(k->panel, o1 - o);
-            tile.b_step = dl_round_up(tile.columns, k->vl);
             tile.bias = q->bias && i0 == 0 ? q->bias + o : NULL;
-            k->pack(panel, tile.b_step, q->tb ? q->b + o * q->ldb + i0 : q->b + i0 * q->ldb + o, q->ldb, run, tile.columns, q->tb);
+            k->pack(panel, dl_round_up(tile.columns, k->vl), q->tb ? q->b + o * q->ldb + i0 : q->b + i0 * q->ldb + o, q->ldb, run, tile.columns, q->tb);
             (q->ta ? k->outer : k->row)(&tile, a, q->y + m0 * q->ldy + o, rows);
         }
     }
@@ -75,8 +73,9 @@ int ID(dl_matmul)(const REAL *a, const REAL *b, const REAL *bias, REAL *y, ptrdi
     q.nc = dl_ceil_div(panels, split) * k->panel;
     q.column_blocks = dl_ceil_div(O, q.nc);
     q.copy_a = MIN(q.nc, O) >= 8 * k->panel && M > k->points;
-    q.copy_ld = q.kc + 2 * k->vl;
-    q.scratch_each = dl_round_up((size_t)(q.kc * k->panel + (q.copy_a ? dl_round_up(q.mc, k->vl) * q.copy_ld : 0)), 32);
+    ptrdiff_t line = 64 / (ptrdiff_t)sizeof(REAL);
+    q.copy_ld = (dl_ceil_div(ta ? q.mc : q.kc, line) | 1) * line; /* an odd number of cache lines */
+    q.scratch_each = dl_round_up((size_t)(q.kc * k->panel + (q.copy_a ? (ta ? q.kc : q.mc) * q.copy_ld : 0)), 32);
 
     size_t padded = bias ? (size_t)(panels * k->panel) : 0;
     REAL *block = dl_workspace_take(sizeof(REAL) * (padded + (size_t)threads * q.scratch_each));

@@ -38,7 +38,7 @@
 #define UNROLL _Pragma("GCC unroll 32")
 #endif
 
-enum { ROW, OUTER, OUTER_PART, LANE, LANE_PART }; /* _PART: the last vector of b (and a) is read only up to `columns` */
+enum { ROW, OUTER, LANE, LANE_PART }; /* _PART: the last vector of a and b is read only up to `columns` */
 
 #define REAL float
 #define INT int32_t

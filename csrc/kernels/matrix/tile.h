@@ -6,6 +6,16 @@
 typedef REAL VEC __attribute__((vector_size(VECTOR_BYTES)));
 typedef REAL VECU __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(REAL)), may_alias)); /* in memory */
 typedef INT MASK __attribute__((vector_size(VECTOR_BYTES)));
+#define QUAD ID(quad)
+#define QUADU ID(quadu)
+typedef REAL QUAD __attribute__((vector_size(4 * sizeof(REAL))));
+typedef REAL QUADU __attribute__((vector_size(4 * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
+#if defined(__clang__) || __GNUC__ >= 12
+#define SHUFFLE(x, y, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
+#else
+typedef INT ID(quad_mask) __attribute__((vector_size(4 * sizeof(REAL))));
+#define SHUFFLE(x, y, ...) __builtin_shuffle(x, y, (ID(quad_mask)){__VA_ARGS__})
+#endif
 typedef struct DL_PASTE(dl_tile, T) ID(job);
 
 INLINE VEC ID(broadcast)(REAL s) { /* written out, because the compilers fold this form into the FMA */
@@ -66,9 +76,9 @@ INLINE void ID(store_part)(REAL *y, VEC x, int n) {
 
 /* Written once; `kind`, P and V are constants wherever it is inlined. */
 INLINE void ID(tile)(const ID(job) *j, const REAL *a0, REAL *y, const int kind, const int P, const int V) {
-    const int part = kind == OUTER_PART || kind == LANE_PART, lane = kind == LANE || kind == LANE_PART;
-    const ptrdiff_t pix = kind == OUTER || kind == OUTER_PART ? 1 : j->pix;
-    const ptrdiff_t step = kind == ROW ? 1 : j->step, b_step = kind == ROW ? V * VL : j->b_step;
+    const int part = kind == LANE_PART, lane = kind == LANE || kind == LANE_PART;
+    const ptrdiff_t pix = kind == OUTER ? 1 : j->pix;
+    const ptrdiff_t step = kind == ROW ? 1 : j->step, b_step = lane ? j->b_step : V * VL;
     const ptrdiff_t run = j->run, n_seg = run > 0 ? j->n_seg : 0;
     const int rest = (int)j->columns - (V - 1) * VL;
     VEC acc[POINTS_1 > VECTORS * POINTS_V ? POINTS_1 : VECTORS * POINTS_V];
@@ -149,7 +159,6 @@ INLINE void ID(tile)(const ID(job) *j, const REAL *a0, REAL *y, const int kind, 
 #endif
 FAMILY(ROW)
 FAMILY(OUTER)
-FAMILY(OUTER_PART)
 FAMILY(LANE)
 FAMILY(LANE_PART)
 
@@ -169,7 +178,7 @@ INLINE void ID(cover)(const ID(job) *j, const REAL *a, REAL *y, ptrdiff_t n, ptr
 
 static void ID(row)(const ID(job) *j, const REAL *a, REAL *y, ptrdiff_t n) { ID(cover)(j, a, y, n, j->pix, ID(table_ROW)); }
 static void ID(outer)(const ID(job) *j, const REAL *a, REAL *y, ptrdiff_t n) {
-    ID(cover)(j, a, y, n, 1, j->columns % VL ? ID(table_OUTER_PART) : ID(table_OUTER));
+    ID(cover)(j, a, y, n, 1, ID(table_OUTER));
 }
 static void ID(lane)(const ID(job) *j, const REAL *a, REAL *y, ptrdiff_t n) {
     ID(cover)(j, a, y, n, j->pix, j->columns % VL ? ID(table_LANE_PART) : ID(table_LANE));
@@ -178,32 +187,37 @@ static void ID(lane)(const ID(job) *j, const REAL *a, REAL *y, ptrdiff_t n) {
 static void ID(pack)(REAL *to, ptrdiff_t width, const REAL *from, ptrdiff_t ld, ptrdiff_t depth, ptrdiff_t columns,
                      int transposed) {
     if (!transposed) {
-        if (columns == width && width % VL == 0) {
-            for (ptrdiff_t t = 0; t < depth; t++, to += width, from += ld)
-                for (ptrdiff_t k = 0; k < width; k += VL) ID(store)(to + k, ID(load)(from + k));
-        } else {
-            for (ptrdiff_t t = 0; t < depth; t++, to += width, from += ld) {
-                memcpy(to, from, (size_t)columns * sizeof(REAL));
-                for (ptrdiff_t k = columns; k < width; k++) to[k] = 0;
+        ptrdiff_t whole = columns / VL * VL;
+        for (ptrdiff_t t = 0; t < depth; t++, to += width, from += ld) {
+            ptrdiff_t k = 0;
+            for (; k < whole; k += VL) ID(store)(to + k, ID(load)(from + k));
+            if (k < columns) {
+                VEC last = ID(load_part)(from + k, (int)(columns - k));
+                if (k + VL <= width) ID(store)(to + k, last);
+                else ID(store_part)(to + k, last, (int)(columns - k));
+                k += VL;
             }
+            for (; k < width; k++) to[k] = 0;
         }
         return;
     }
-    enum { B = 4 }; /* blocks of 4 x 4: the compiler turns them with shuffles */
     ptrdiff_t k = 0;
-    for (; k + B <= columns; k += B) {
+    for (; k + 4 <= columns; k += 4) {
         const REAL *row = from + k * ld;
+        REAL *at = to + k;
         ptrdiff_t t = 0;
-        for (; t + B <= depth; t += B) {
-            REAL x[B][B];
-            UNROLL for (int i = 0; i < B; i++) memcpy(x[i], row + i * ld + t, sizeof x[i]);
-            UNROLL for (int i = 0; i < B; i++) {
-                REAL z[B] = {x[0][i], x[1][i], x[2][i], x[3][i]};
-                memcpy(to + (t + i) * width + k, z, sizeof z);
-            }
+        for (; t + 4 <= depth; t += 4, at += 4 * width) { /* blocks of 4 x 4 */
+            QUAD x0 = *(const QUADU *)(row + t), x1 = *(const QUADU *)(row + ld + t);
+            QUAD x2 = *(const QUADU *)(row + 2 * ld + t), x3 = *(const QUADU *)(row + 3 * ld + t);
+            QUAD low01 = SHUFFLE(x0, x1, 0, 4, 1, 5), low23 = SHUFFLE(x2, x3, 0, 4, 1, 5);
+            QUAD high01 = SHUFFLE(x0, x1, 2, 6, 3, 7), high23 = SHUFFLE(x2, x3, 2, 6, 3, 7);
+            *(QUADU *)at = SHUFFLE(low01, low23, 0, 1, 4, 5);
+            *(QUADU *)(at + width) = SHUFFLE(low01, low23, 2, 3, 6, 7);
+            *(QUADU *)(at + 2 * width) = SHUFFLE(high01, high23, 0, 1, 4, 5);
+            *(QUADU *)(at + 3 * width) = SHUFFLE(high01, high23, 2, 3, 6, 7);
         }
-        for (; t < depth; t++)
-            for (int i = 0; i < B; i++) to[t * width + k + i] = row[i * ld + t];
+        for (; t < depth; t++, at += width)
+            for (int i = 0; i < 4; i++) at[i] = row[i * ld + t];
     }
     for (; k < columns; k++)
         for (ptrdiff_t t = 0; t < depth; t++) to[t * width + k] = from[k * ld + t];
@@ -223,3 +237,6 @@ static void ID(pack)(REAL *to, ptrdiff_t width, const REAL *from, ptrdiff_t ld, 
 #undef TILES
 #undef LIST
 #undef FAMILY
+#undef QUAD
+#undef QUADU
+#undef SHUFFLE

@@ -7,6 +7,7 @@
 /* v is the element, p and q the parameters */
 #define UNARY(name, formula)                                                                                     \
     static void S(name##_range)(const REAL *restrict x, REAL *restrict y, const REAL p, const REAL q, long n) {  \
+        (void)p, (void)q;                                                                                        \
         for (long i = 0; i < n; i++) {                                                                           \
             const REAL v = x[i];                                                                                 \
             y[i] = formula;                                                                                      \
@@ -47,6 +48,7 @@ UNARY(clip, S(clip_one)(v, p, q))
 #define SLOPE(name, formula)                                                                                     \
     static void S(name##_range)(const REAL *restrict dy, const REAL *restrict xy, REAL *restrict dx, const REAL p, \
                                 long n) {                                                                        \
+        (void)p;                                                                                                 \
         for (long i = 0; i < n; i++) {                                                                           \
             const REAL d = dy[i], v = xy[i];                                                                     \
             dx[i] = formula;                                                                                     \
@@ -61,8 +63,9 @@ static inline __attribute__((always_inline)) REAL S(gelu_slope)(REAL v) { /* Phi
     return M(phi_from)(z, gauss) + z * gauss * (REAL)0.39894228040143268;
 }
 static inline __attribute__((always_inline)) REAL S(silu_slope)(REAL v) { /* s + x s (1 - s) */
-    const REAL z = M(limit)(v, (REAL)-1000, (REAL)1000), s = M(sigmoid)(z);
-    return s + z * s * (1 - s);
+    const REAL z = M(limit)(v, (REAL)-1000, (REAL)1000), e = M(exp)(-(REAL)__builtin_fabs(z));
+    const REAL large = 1 / (1 + e), small = e * large; /* s and 1 - s, each to full precision */
+    return (z > 0 ? large : small) + z * (large * small);
 }
 
 SLOPE(sigmoid_backward, d * (v * (1 - v)))

@@ -11,14 +11,14 @@ static inline long dl_max(long a, long b) { return a > b ? a : b; }
 
 static inline int dl_worth_threads(long elements) { return elements >= DL_SERIAL && dl_max_threads() > 1; }
 
-/* Runs WORK for ranges lo..hi that cover 0..n; all but the last begin and end at a multiple of `unit`, so that which
+/* Runs the last argument for ranges lo..hi that cover 0..n; all but the last begin and end at a multiple of `unit`, so that which
  * elements stand in a vector loop's scalar tail depends on n alone. */
-#define DL_SPLIT(n, unit, elements, WORK)                                        \
+#define DL_SPLIT(n, unit, elements, ...)                                         \
     do {                                                                         \
         const long n_ = (n), unit_ = (unit);                                     \
         if (!dl_worth_threads(elements)) {                                       \
             const long lo = 0, hi = n_;                                          \
-            WORK;                                                                \
+            __VA_ARGS__;                                                                \
         } else {                                                                 \
             _Pragma("omp parallel") {                                            \
                 const long id_ = dl_thread_id(), of_ = dl_team();                \
@@ -26,7 +26,7 @@ static inline int dl_worth_threads(long elements) { return elements >= DL_SERIAL
                 const long lo = units_ * id_ / of_ * unit_;                      \
                 const long hi = dl_min(n_, units_ * (id_ + 1) / of_ * unit_);    \
                 if (lo < hi) {                                                   \
-                    WORK;                                                        \
+                    __VA_ARGS__;                                                        \
                 }                                                                \
             }                                                                    \
         }                                                                        \

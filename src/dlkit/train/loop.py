@@ -166,6 +166,9 @@ class Trainer:
                 if self._is_stale():
                     stopped = "early"
                     break
+                if self._stop and self.state.epoch < self.config.epochs:
+                    stopped = "interrupted"
+                    break
         if stopped != "interrupted":
             self.state.finished = True
         self.save()

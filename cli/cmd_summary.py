@@ -1,0 +1,53 @@
+"""Show a network's layers, shapes, parameters, FLOPs and memory."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import click
+
+from dlkit.cli.options import Numbers, options_of
+from dlkit.cli.output import json_option, print_json
+from dlkit.train.config import TrainConfig
+
+_model_fields = [f for f in dataclasses.fields(TrainConfig) if f.metadata["group"] == "model" and f.name != "model"]
+ModelOptions = dataclasses.make_dataclass(
+    "ModelOptions", [(f.name, TrainConfig.__annotations__[f.name], dataclasses.field(default=None, metadata=f.metadata))
+                     for f in _model_fields], namespace={"__module__": TrainConfig.__module__})
+
+
+class Shape(Numbers):
+    """32x32x3 or 784."""
+
+    name = "HxWxC"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, ...]:
+        shape = super().convert(str(value).lower().replace("×", "x").replace("x", ","), param, ctx)
+        if min(shape) < 1 or len(shape) not in (1, 3):
+            self.fail(f"{value!r} is neither an image (32x32x3) nor a number of features (784)", param, ctx)
+        return shape
+
+
+@click.command(name="summary")
+@click.argument("model")
+@click.option("--input", "input_shape", type=Shape(), default="32x32x3", show_default=True, help="Shape of one example.")
+@click.option("--classes", type=click.IntRange(1), default=10, show_default=True)
+@click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True, help="For the memory figures.")
+@options_of(ModelOptions)
+@json_option
+def command(model: str, input_shape: tuple[int, ...], classes: int, batch_size: int, as_json: bool, **options: Any) -> None:
+    """Show the layers of MODEL, with shapes, parameters, FLOPs and memory; nothing is computed.
+
+    \b
+    Example:
+      dlkit summary resnet20 --input 32x32x3
+    """
+    from dlkit.models import build_model
+    from dlkit.nn.summary import summarize
+
+    result = summarize(build_model(model, input_shape, classes, **options), input_shape, batch_size)
+    if as_json:
+        print_json({"model": model, **result.to_dict()})
+    else:
+        click.echo(result.table())

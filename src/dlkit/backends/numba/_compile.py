@@ -1,0 +1,175 @@
+"""From a Python loop to a kernel, and from a caller's arrays to the arrays a kernel takes.
+
+A kernel is compiled in two variants from the same source: with one thread, for little work (and in a fraction of the
+time), and with `prange` over all threads. Which one runs follows from the work alone, so the bits of a result do not
+depend on the number of threads.
+
+Numba keeps machine code in a cache beside the source, or in the user's cache directory where that is read-only. It
+notices a change in the file of the kernel, not in files the kernel calls into: after changing `_formulas.py` or
+`_tile.py`, delete `__pycache__/*.nb?`.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from time import perf_counter
+from types import FunctionType
+from typing import Any
+
+import numba
+import numpy as np
+from numba.core import event
+
+from dlkit.backends.contract import Decline
+
+PARALLEL = 100_000  # simple operations, some 30 µs: less is not worth waking threads for
+
+if numba.config.THREADING_LAYER == "default":
+    try:
+        from numba.np.ufunc import omppool  # noqa: F401 - may be called from several threads, unlike workqueue
+    except ImportError:
+        pass
+    else:
+        numba.config.THREADING_LAYER = "omp"
+
+
+# -- compiling -----------------------------------------------------------------------------------------------
+
+
+def jit(function: Callable, parallel: bool = False, reassociate: bool = False) -> Any:
+    """The function through Numba, compiled when first called. 1/0 is inf, NaN stays NaN, fused multiply-add may be
+    used; `reassociate` lets a sum be taken in several lanes, still honouring NaN and infinity."""
+    fast = {"contract", "reassoc"} if reassociate else {"contract"}
+    options = dict(nogil=True, error_model="numpy", fastmath=fast, parallel=parallel)
+    try:
+        return numba.njit(function, cache=True, **options)
+    except RuntimeError:  # nowhere to write a cache: compile anew in each process
+        return numba.njit(function, **options)
+
+
+class Kernel:
+    """A loop in both variants; called with the amount of work before the loop's own arguments."""
+
+    __slots__ = ("parallel", "serial")
+
+    def __init__(self, function: FunctionType, reassociate: bool = False):
+        self.serial = jit(function, reassociate=reassociate)
+        twin = renamed(function, function.__name__ + "_parallel", function)
+        self.parallel = jit(twin, parallel=True, reassociate=reassociate)
+
+    def __call__(self, work: int, *args: Any) -> None:
+        (self.parallel if work >= PARALLEL else self.serial)(*args)
+
+
+def kernel(function: Any = None, *, reassociate: bool = False) -> Any:
+    """Decorator: a function that loops over `prange` becomes a Kernel."""
+    if function is None:
+        return functools.partial(Kernel, reassociate=reassociate)
+    return Kernel(function, reassociate)
+
+
+def loop_over(formula: Any, loop: Any) -> Kernel:
+    """The loop, with `formula` for the name `formula` in it, as a Kernel of its own."""
+    name = f"{formula.__name__}_{loop.__name__}"
+    return Kernel(renamed(loop, name, formula, formula=jit(formula)))
+
+
+def renamed(function: Any, name: str, place: Any, **names: Any) -> FunctionType:
+    """A copy called `name`, seeing `names` beside its globals. Numba's cache knows it by `name` and `place`."""
+    code = function.__code__.replace(
+        co_name=name,
+        co_qualname=name,
+        co_filename=place.__code__.co_filename,
+        co_firstlineno=place.__code__.co_firstlineno,
+    )
+    copy = FunctionType(code, {**function.__globals__, **names} if names else function.__globals__, name)
+    copy.__module__, copy.__qualname__ = place.__module__, name
+    return copy
+
+
+class _Clock(event.Listener):
+    """Times compilations. A kernel compiles what it calls; those seconds count for the kernel."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._running: list[float] = []
+
+    def on_start(self, event: Any) -> None:
+        self._running.append(perf_counter())
+
+    def on_end(self, event: Any) -> None:
+        start = self._running.pop()
+        function = event.data["dispatcher"].py_func
+        if not self._running and function.__module__.startswith(__package__ + "."):
+            name = function.__name__
+            self.seconds[name] = self.seconds.get(name, 0.0) + perf_counter() - start
+
+
+_clock = _Clock()
+event.register("numba:compile", _clock)  # Numba compiles under one lock, so starts and ends nest
+
+
+def compile_seconds() -> dict[str, float]:
+    """kernel -> seconds this process spent compiling it, both dtypes together; what the cache held is not here."""
+    return dict(_clock.seconds)
+
+
+# -- arguments -------------------------------------------------------------------------------------------------
+
+REAL = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def ready(x: Any) -> Any:
+    """x as kernels take it: C-contiguous, aligned, writeable (another type to Numba); a copy where it is not."""
+    return x if x.flags.carray else np.array(x, order="C")
+
+
+def unfit(*arrays: Any) -> Decline | None:
+    """Why these arrays are not all float32 or all float64; None stands for an array left out."""
+    dtype = None
+    for x in arrays:
+        if x is not None:
+            if dtype is None:
+                dtype = x.dtype
+                if dtype not in REAL:
+                    return Decline(f"dtype {dtype}; float32 and float64 only")
+            elif x.dtype != dtype:
+                return Decline(f"dtypes {dtype} and {x.dtype} together")
+    return None
+
+
+def in_place(*arrays: Any) -> Decline | None:
+    """Why these arrays cannot be updated where they are."""
+    for x in arrays:
+        if x is not None and not x.flags.carray:
+            return Decline("updates in place only contiguous, writeable arrays")
+    return unfit(*arrays)
+
+
+def real_but(*others: str) -> Callable:
+    """Decorator: the function gets all its arrays ready and of one real dtype (`others` may differ) or declines."""
+
+    def decorate(f: Any) -> Any:
+        names = tuple(inspect.signature(f).parameters)
+
+        @functools.wraps(f)
+        def checked(*args: Any, **kwargs: Any) -> Any:
+            args += tuple(kwargs.pop(name) for name in names[len(args) :] if name in kwargs)
+            if kwargs:
+                raise TypeError(f"{f.__name__}() has no argument {next(iter(kwargs))!r}")
+            reals = [a for a, name in zip(args, names) if isinstance(a, np.ndarray) and name not in others]
+            return unfit(*reals) or f(*(ready(a) if isinstance(a, np.ndarray) else a for a in args))
+
+        return checked
+
+    return decorate
+
+
+real = real_but()
+
+
+def or_empty(x: Any, like: Any) -> Any:
+    """x, or an array of size 0 for None: to Numba both are one type."""
+    return np.empty(0, like.dtype) if x is None else x

@@ -1,0 +1,117 @@
+"""A small tile of a matrix product whose sums stay in registers.
+
+    C[i, j] += Σ_k A[i, k] B[k, j]       i < m (one of ROWS),  j < COLUMNS(dtype) = 64 bytes' worth
+
+LLVM does not find this form by itself: from three nested loops it makes code that loads and stores C at every k. So
+the loop over k is written down in LLVM's own language here, with m vectors of 64 bytes as its state; on AVX2 6 × 2
+registers of sums, two of B and one of A fill the 16 there are. Vectors of another width than the machine's are split
+or widened by LLVM. Goto & van de Geijn 2008; Van Zee & van de Geijn 2015.
+
+`add_tile_product(m)` is a function for use inside kernels. Its matrices are given as an array of any shape, the
+position of the first element in it, and the distances between elements:
+
+    C[i, j] = c[c0 + i*c_row + j]    A[i, k] = a[a0 + i*a_row + k*a_k]    B[k, j] = b[b0 + k*b_k + j]
+"""
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+from dlkit.backends.numba._compile import jit
+
+BYTES = 64
+MOST_ROWS = 6
+
+
+def columns(dtype):
+    return BYTES // dtype.itemsize
+
+
+def _tile_product(m):
+    @intrinsic
+    def add_tile_product(typing, c, c0, c_row, a, a0, a_row, a_k, b, b0, b_k, count):
+        i = types.int64
+        signature = types.void(c, i, i, a, i, i, i, b, i, i, i)
+
+        def generate(context, builder, signature, values):
+            _, c0, c_row, _, a0, a_row, a_k, _, b0, b_k, count = values
+            real = context.get_data_type(signature.args[0].dtype)
+            size = context.get_abi_sizeof(real)
+            lanes = BYTES // size
+            vector = ir.VectorType(real, lanes)
+            splat = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
+            name = f"llvm.fmuladd.v{lanes}f{8 * size}"
+            multiply_add = cgutils.get_or_insert_function(
+                builder.module, ir.FunctionType(vector, [vector] * 3), name
+            )
+
+            def at(p, offset):
+                return builder.gep(p, [offset], source_etype=real)
+
+            def address(which, offset):
+                return at(context.make_array(signature.args[which])(context, builder, values[which]).data, offset)
+
+            def as_vector(p):
+                return builder.bitcast(p, vector.as_pointer())
+
+            rows = [ir.Constant(i64, row) for row in range(m)]
+            c_rows = [as_vector(at(address(0, c0), builder.mul(row, c_row))) for row in rows]
+            a_rows = [at(address(3, a0), builder.mul(row, a_row)) for row in rows]
+            b_first = address(7, b0)
+            start = [builder.load(p, align=size, typ=vector) for p in c_rows]
+
+            before = builder.block
+            head, body, end = (builder.append_basic_block(n) for n in ("tile.head", "tile.body", "tile.end"))
+            builder.branch(head)
+
+            builder.position_at_end(head)
+            k = builder.phi(i64)
+            sums = [builder.phi(vector) for _ in rows]
+            builder.cbranch(builder.icmp_signed("<", k, count), body, end)
+
+            builder.position_at_end(body)
+            b_vector = builder.load(as_vector(at(b_first, builder.mul(k, b_k))), align=size, typ=vector)
+            a_offset = builder.mul(k, a_k)
+            undefined = ir.Constant(vector, ir.Undefined)
+            more = []
+            for p, total in zip(a_rows, sums):
+                element = builder.load(at(p, a_offset), align=size, typ=real)
+                first = builder.insert_element(undefined, element, ir.Constant(ir.IntType(32), 0))
+                a_vector = builder.shuffle_vector(first, undefined, splat)
+                more.append(builder.call(multiply_add, [a_vector, b_vector, total]))
+            k_next = builder.add(k, ir.Constant(i64, 1))
+            builder.branch(head)
+
+            for phi, first, later in zip([k, *sums], [ir.Constant(i64, 0), *start], [k_next, *more]):
+                phi.add_incoming(first, before)
+                phi.add_incoming(later, body)
+
+            builder.position_at_end(end)
+            for p, total in zip(c_rows, sums):
+                builder.store(total, p, align=size)
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return add_tile_product
+
+
+i64 = ir.IntType(64)
+add_six, add_four, add_two, add_one = (_tile_product(m) for m in (6, 4, 2, 1))
+
+
+@jit
+def add_product(rows, c, c0, c_row, a, a0, a_row, a_k, b, b0, b_k, count):
+    """The tile for any number of rows."""
+    i = 0
+    while rows - i >= 6:
+        add_six(c, c0 + i * c_row, c_row, a, a0 + i * a_row, a_row, a_k, b, b0, b_k, count)
+        i += 6
+    if rows - i >= 4:
+        add_four(c, c0 + i * c_row, c_row, a, a0 + i * a_row, a_row, a_k, b, b0, b_k, count)
+        i += 4
+    if rows - i >= 2:
+        add_two(c, c0 + i * c_row, c_row, a, a0 + i * a_row, a_row, a_k, b, b0, b_k, count)
+        i += 2
+    if rows - i >= 1:
+        add_one(c, c0 + i * c_row, c_row, a, a0 + i * a_row, a_row, a_k, b, b0, b_k, count)

@@ -1,0 +1,99 @@
+"""Optimiser steps, in place, one pass over the memory. State a step goes without comes as an array of size 0."""
+
+from math import sqrt
+
+from numba import prange
+
+from dlkit.backends.contract import Decline
+from dlkit.backends.numba._compile import in_place, kernel, or_empty, ready, unfit
+from dlkit.backends.numba.elementwise import flat
+
+__all__ = ["adam_step", "add_into", "rmsprop_step", "scale_into", "sgd_step"]
+
+
+@kernel
+def sgd(p, g, velocity, lr, momentum, nesterov, weight_decay):
+    for i in prange(p.size):
+        d = g[i] + weight_decay * p[i]
+        if velocity.size:
+            v = momentum * velocity[i] + d
+            velocity[i] = v
+            d = d + momentum * v if nesterov else v
+        p[i] -= lr * d
+
+
+@kernel
+def rmsprop(p, g, square, velocity, lr, rho, eps, momentum, weight_decay):
+    for i in prange(p.size):
+        d = g[i] + weight_decay * p[i]
+        s = rho * square[i] + (1 - rho) * d * d
+        square[i] = s
+        step = d / (sqrt(s) + eps)
+        if velocity.size:
+            step += momentum * velocity[i]
+            velocity[i] = step
+        p[i] -= lr * step
+
+
+@kernel
+def adam(p, g, m, v, lr, beta1, beta2, eps, shrink, weight_decay, bias1, bias2):
+    """shrink: 1 - lr weight_decay if decoupled, else 1; bias: 1 - beta^t"""
+    for i in prange(p.size):
+        q = shrink * p[i]
+        d = g[i] + weight_decay * q
+        mean = beta1 * m[i] + (1 - beta1) * d
+        square = beta2 * v[i] + (1 - beta2) * d * d
+        m[i] = mean
+        v[i] = square
+        p[i] = q - lr * (mean / bias1) / (sqrt(square / bias2) + eps)
+
+
+@kernel
+def add_each(x, y):
+    for i in prange(x.size):
+        x[i] += y[i]
+
+
+@kernel
+def scale_each(x, factor):
+    for i in prange(x.size):
+        x[i] *= factor
+
+
+def unlike(p, g, *state):
+    """Why p and its state cannot be updated in place by g, all of one shape."""
+    if any(x is not None and x.shape != p.shape for x in (g, *state)):
+        return Decline("shapes differ")
+    return in_place(p, *state) or unfit(p, g)
+
+
+def sgd_step(p, g, velocity, lr, momentum, nesterov, weight_decay):
+    if why := unlike(p, g, velocity):
+        return why
+    v = or_empty(velocity, p)
+    sgd(p.size, flat(p), flat(ready(g)), flat(v), float(lr), float(momentum), bool(nesterov), float(weight_decay))
+
+
+def rmsprop_step(p, g, square, velocity, lr, rho, eps, momentum, weight_decay):
+    if why := unlike(p, g, square, velocity):
+        return why
+    numbers = (float(number) for number in (lr, rho, eps, momentum, weight_decay))
+    rmsprop(4 * p.size, flat(p), flat(ready(g)), flat(square), flat(or_empty(velocity, p)), *numbers)
+
+
+def adam_step(p, g, m, v, lr, beta1, beta2, eps, weight_decay, decoupled, t):
+    if why := unlike(p, g, m, v):
+        return why
+    shrink, decay = (1 - lr * weight_decay, 0.0) if decoupled else (1.0, weight_decay)
+    numbers = (float(n) for n in (lr, beta1, beta2, eps, shrink, decay, 1 - beta1**t, 1 - beta2**t))
+    adam(6 * p.size, flat(p), flat(ready(g)), flat(m), flat(v), *numbers)
+
+
+def add_into(x, y):
+    why = unlike(x, y)
+    return why or add_each(x.size, flat(x), flat(ready(y)))
+
+
+def scale_into(x, factor):
+    why = in_place(x)
+    return why or scale_each(x.size, flat(x), float(factor))

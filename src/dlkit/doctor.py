@@ -1,0 +1,67 @@
+"""What this machine and installation have: CPU features, threads, backends, versions."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from dlkit.backends import BACKENDS, current_backend, support
+from dlkit.threads import cores
+
+PACKAGES = ("numpy", "numba", "click", "safetensors", "pillow", "scikit-learn", "matplotlib", "h5py", "pooch")
+SWITCHES = ("DLKIT_BACKEND", "DLKIT_ISA", "DLKIT_DATA_DIR", "DLKIT_DEBUG", "OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+@dataclass
+class Diagnosis:
+    """backends : name -> "available" or why not; kernels : kernel -> backends that offer it, first choice first;
+    problems : what a user should mend, in words."""
+
+    versions: dict[str, str]
+    machine: dict[str, Any]
+    native: dict[str, Any]
+    backends: dict[str, str]
+    chosen: str
+    kernels: dict[str, list[str]]
+    environment: dict[str, str]
+    problems: list[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+
+def diagnose() -> Diagnosis:
+    problems: list[str] = []
+    backends = {b.name: b.available() or "available" for b in BACKENDS.values() if b.device == "cpu"}
+    native: dict[str, Any] = {}
+    if backends["native"] == "available":
+        from dlkit._native import matrix
+
+        native = {"cpu_has": matrix.isa_cpu(), "kernels_use": matrix.isa_name(), "openmp": matrix.has_openmp(),
+                  "threads": matrix.max_threads()}
+        if error := matrix.isa_request_error():
+            problems.append(error)
+        if not native["openmp"]:
+            problems.append("the kernels were built without OpenMP and use one thread; install a compiler with OpenMP "
+                            "and run pip install --force-reinstall dlkit")
+    else:
+        problems.append(f"the native kernels are missing ({backends['native']}): training will be slow; reinstall with a C "
+                        "compiler at hand")
+    if backends["numba"] != "available":
+        problems.append(f"the numba backend cannot be used ({backends['numba']})")
+    versions = {"dlkit": _version("dlkit"), "python": platform.python_version(), **{p: _version(p) for p in PACKAGES}}
+    machine = {"system": platform.platform(), "processor": platform.machine(), "cores": cores(),
+               "python": sys.executable}
+    environment = {name: os.environ[name] for name in SWITCHES if name in os.environ}
+    return Diagnosis(versions, machine, native, backends, current_backend(), support(), environment, problems)
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
