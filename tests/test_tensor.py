@@ -98,7 +98,7 @@ def test_a_python_number_does_not_widen():
 
 
 @pytest.mark.parametrize("number", [np.float64(2.5), np.int64(2)], ids=["float64", "int64"])
-@pytest.mark.xfail(strict=True, reason="op.py apply: NumPy scalars pass as numbers, and a float64 one widens float32")
+@pytest.mark.xfail(strict=True, reason="op.py apply: NumPy scalars pass as numbers; they widen float32")
 def test_a_numpy_number_does_not_widen(number):
     assert (Tensor([1.0]) * number).dtype == np.float32
 
@@ -112,8 +112,8 @@ def test_numpy_on_the_left(left):
     assert y.tolist() == [1.0, 2.0]
 
 
-@pytest.mark.xfail(strict=True, reason="tensor.py __getitem__: past the end is a ShapeError, not an IndexError, "
-                   "so iteration fails")
+@pytest.mark.xfail(strict=True, reason="tensor.py __getitem__: past the end is a ShapeError, "
+                   "not an IndexError, so iteration fails")
 def test_iteration_gives_the_rows():
     assert [row.tolist() for row in Tensor([[1.0, 2.0], [3.0, 4.0]])] == [[1.0, 2.0], [3.0, 4.0]]
 
@@ -395,7 +395,7 @@ def test_hook_in_the_middle_under_create_graph():
     (d1,) = dlkit.grad(y * y, [x], create_graph=True)
     (d2,) = dlkit.grad(d1, [x])
     assert d1.item() == pytest.approx(3 * 2 * 4 * 4)             # 3 · 2y · 2x = 12 y x
-    assert d2.item() == pytest.approx(12 * 4 + 3 * 12 * 2 * 4)   # and what flows through y meets the hook again
+    assert d2.item() == pytest.approx(12 * 4 + 3 * 12 * 2 * 4)   # what flows through y meets the hook again
 
 
 def test_hook_needs_a_gradient_to_wait_for():
@@ -547,14 +547,14 @@ def test_astype_carries_gradients_back():
     np.testing.assert_array_equal(x.grad.numpy(), [2.0, 4.0])
 
 
-@pytest.mark.xfail(strict=True, reason="arithmetic.py cast: a cast to int64 is recorded, so an integer tensor "
-                   "requires a gradient")
+@pytest.mark.xfail(strict=True, reason="arithmetic.py cast: a cast to int64 is recorded, so an integer "
+                   "tensor requires a gradient")
 def test_a_cast_to_integers_has_no_gradient():
     assert not leaf([1.0]).astype(np.int64).requires_grad
 
 
-@pytest.mark.xfail(strict=True, reason="tape.py _seed: the dtype of a Tensor dy is not checked; a float64 one gives "
-                   "float32 leaves float64 gradients")
+@pytest.mark.xfail(strict=True, reason="tape.py _seed: the dtype of a Tensor dy is not checked; a float64 "
+                   "one gives float32 leaves float64 gradients")
 def test_the_gradient_has_the_dtype_of_its_leaf():
     x = leaf([1.0, 2.0], np.float32)
     try:

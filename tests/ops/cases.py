@@ -104,7 +104,7 @@ def cpu_backends() -> list[str]:
 
 @dataclass(frozen=True)
 class Run:
-    """What a call gave: the output, auxiliary arrays, and the inputs as tensors (numbers, None as they are)."""
+    """What a call gave: output, auxiliary arrays, and the inputs as tensors (numbers, None as they are)."""
 
     y: dlkit.Tensor
     auxiliary: tuple
@@ -130,7 +130,7 @@ def run(
     op: Op, inputs: Sequence, attributes: dict, dtype: type = np.float64, requires_grad: bool = True,
     device: str = "cpu",
 ) -> Run:
-    """Calls op on `device`, float arrays cast to `dtype`, as leaves if requires_grad; other arrays as tensors."""
+    """Calls op on `device`, float arrays cast to `dtype`, as leaves if requires_grad; others as tensors."""
     grad = wanted(op, inputs) if requires_grad and op.differentiable else []
     return call(op, [converted(x, dtype) for x in inputs],
                 {k: converted(v, dtype) for k, v in attributes.items()}, grad, device)

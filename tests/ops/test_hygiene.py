@@ -1,4 +1,4 @@
-"""Is every op well behaved? It leaves inputs alone, takes any memory layout, keeps the dtype, warns of nothing."""
+"""Is every op well behaved? It leaves inputs alone, takes any layout, keeps the dtype, warns of nothing."""
 
 from __future__ import annotations
 

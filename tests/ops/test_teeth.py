@@ -1,7 +1,7 @@
 """Does the gradient check bite? Every backward is broken on purpose, in many ways; the check must go red.
 
-A mutant that changes nothing (the sign of a gradient that is zero) is not counted; of the others 99 in 100 must
-be caught, for every op by itself.
+A mutant that changes nothing (the sign of a gradient that is zero) is not counted; of the others 99 in 100
+must be caught, for every op by itself.
 """
 
 from __future__ import annotations

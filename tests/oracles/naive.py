@@ -271,7 +271,7 @@ def conv2d_backward_weight(x, dy, kernel, stride, padding, dilation, groups):
 
 
 def conv_transpose2d(x, w, b=None, stride=1, padding=0, dilation=1, groups=1, output_padding=0):
-    """Every input pixel paints x·w on a canvas; the border is cut off, output_padding added at the far edges."""
+    """Every input pixel paints x·w on a canvas; the border is cut off, output_padding added far behind."""
     (sh, sw), (dh, dw), extra = two(stride), two(dilation), two(output_padding)
     top, bottom, left, right = border(padding, None, None, None)
     (N, H, W, K), (R, S, CG, _) = x.shape, w.shape

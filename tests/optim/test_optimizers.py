@@ -1,0 +1,142 @@
+"""Optimisers against the update rules of their papers, written out here in float64."""
+
+import numpy as np
+import pytest
+
+from dlkit import Tensor, nn
+from dlkit.errors import CheckpointError, ConfigError
+from dlkit.optim import OPTIMIZERS, SGD, Adam, AdamW, RMSprop, clip_gradients
+
+
+def run(make, steps=5, shape=(3, 4), dtype=np.float64):
+    """Parameter values after some steps on the same made-up gradients."""
+    rng = np.random.default_rng(7)
+    p = nn.Parameter(rng.standard_normal(shape).astype(dtype))
+    optimizer = make([p])
+    values = [p.numpy().copy()]
+    for _ in range(steps):
+        p.grad = Tensor(rng.standard_normal(shape).astype(dtype))
+        optimizer.step()
+        values.append(p.numpy().copy())
+    return values
+
+
+def replay(update, steps=5, shape=(3, 4)):
+    rng = np.random.default_rng(7)
+    p = rng.standard_normal(shape)
+    state: dict = {}
+    values = [p.copy()]
+    for t in range(1, steps + 1):
+        p = update(p, rng.standard_normal(shape), state, t)
+        values.append(p.copy())
+    return values
+
+
+def sgd(p, g, state, t, lr=0.1, momentum=0.0, nesterov=False, decay=0.0):
+    g = g + decay * p
+    v = state["v"] = momentum * state.get("v", 0) + g
+    return p - lr * (g + momentum * v if nesterov else v)
+
+
+def rmsprop(p, g, state, t, lr=0.01, rho=0.9, eps=1e-8, momentum=0.0):
+    s = state["s"] = rho * state.get("s", 0) + (1 - rho) * g * g
+    v = state["v"] = momentum * state.get("v", 0) + g / (np.sqrt(s) + eps)
+    return p - lr * v
+
+
+def adam(p, g, state, t, lr=0.01, b1=0.9, b2=0.999, eps=1e-8, l2=0.0, decoupled=0.0):
+    g = g + l2 * p
+    m = state["m"] = b1 * state.get("m", 0) + (1 - b1) * g
+    v = state["v"] = b2 * state.get("v", 0) + (1 - b2) * g * g
+    step = (m / (1 - b1**t)) / (np.sqrt(v / (1 - b2**t)) + eps)
+    return p - lr * (step + decoupled * p)
+
+
+CASES = {
+    "sgd": (lambda p: SGD(p, 0.1), lambda *a: sgd(*a)),
+    "sgd-decay": (lambda p: SGD(p, 0.1, weight_decay=0.2), lambda *a: sgd(*a, decay=0.2)),
+    "momentum": (lambda p: SGD(p, 0.1, 0.9), lambda *a: sgd(*a, momentum=0.9)),
+    "nesterov": (lambda p: SGD(p, 0.1, 0.9, True, 0.1), lambda *a: sgd(*a, momentum=0.9, nesterov=True, decay=0.1)),
+    "rmsprop": (lambda p: RMSprop(p, 0.01), lambda *a: rmsprop(*a)),
+    "rmsprop-momentum": (lambda p: RMSprop(p, 0.01, momentum=0.8), lambda *a: rmsprop(*a, momentum=0.8)),
+    "adam": (lambda p: Adam(p, 0.01), lambda *a: adam(*a)),
+    "adam-l2": (lambda p: Adam(p, 0.01, weight_decay=0.3), lambda *a: adam(*a, l2=0.3)),
+    "adamw": (lambda p: AdamW(p, 0.01, weight_decay=0.3), lambda *a: adam(*a, decoupled=0.3)),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_update_rule(case, dtype):
+    make, update = CASES[case]
+    for ours, formula in zip(run(make, dtype=dtype), replay(update)):
+        np.testing.assert_allclose(ours, formula, rtol=2e-5 if dtype == np.float32 else 1e-10, atol=1e-6 if dtype == np.float32 else 0)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS.names())
+def test_every_optimizer_finds_the_bottom_of_a_bowl(name):
+    p = nn.Parameter(np.array([[3.0, -2.0]]))
+    optimizer = OPTIMIZERS[name]([p], lr=0.05)
+    for _ in range(300):
+        optimizer.zero_grad()
+        (p * p).sum().backward()
+        optimizer.step()
+    assert np.abs(p.numpy()).max() < 0.1
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS.names())
+def test_state_round_trip_continues_exactly(name):
+    def go(interrupt):
+        rng = np.random.default_rng(0)
+        p = nn.Parameter(rng.standard_normal((4, 3)).astype(np.float32))
+        optimizer = OPTIMIZERS[name]([p], lr=0.01)
+        for i in range(6):
+            if interrupt and i == 3:
+                saved, values = optimizer.state_dict(), p.numpy().copy()
+                p = nn.Parameter(values)
+                optimizer = OPTIMIZERS[name]([p], lr=0.01)
+                optimizer.load_state_dict(saved)
+            p.grad = Tensor(rng.standard_normal((4, 3)).astype(np.float32))
+            optimizer.step()
+        return p.numpy()
+
+    np.testing.assert_array_equal(go(False), go(True))
+
+
+def test_weight_decay_spares_biases():
+    bias = nn.Parameter(np.ones(3))
+    bias.grad = Tensor(np.zeros(3))
+    SGD([bias], 0.1, weight_decay=0.5).step()
+    np.testing.assert_array_equal(bias.numpy(), 1)
+
+
+def test_a_parameter_without_gradient_stays():
+    p = nn.Parameter(np.ones((2, 2)))
+    Adam([p]).step()
+    np.testing.assert_array_equal(p.numpy(), 1)
+
+
+def test_state_of_another_optimizer_is_refused():
+    p = nn.Parameter(np.ones((2, 2)))
+    p.grad = Tensor(np.ones((2, 2)))
+    adam_ = Adam([p])
+    adam_.step()
+    with pytest.raises(CheckpointError, match="does not belong to SGD"):
+        SGD([p], 0.1, 0.9).load_state_dict(adam_.state_dict())
+
+
+def test_clipping_scales_all_gradients_together():
+    a, b = nn.Parameter(np.zeros(2)), nn.Parameter(np.zeros((1, 1)))
+    a.grad, b.grad = Tensor(np.array([3.0, 0.0])), Tensor(np.array([[4.0]]))
+    assert clip_gradients([a, b], 1.0) == pytest.approx(5.0)
+    np.testing.assert_allclose(a.grad.numpy(), [0.6, 0])
+    np.testing.assert_allclose(b.grad.numpy(), [[0.8]])
+    clip_gradients([a, b], 10.0)
+    np.testing.assert_allclose(a.grad.numpy(), [0.6, 0])  # small enough already
+
+
+@pytest.mark.parametrize("make", [lambda p: SGD(p, -1.0), lambda p: SGD(p, float("nan")), lambda p: SGD(p, 0.1, 1.0),
+                                  lambda p: Adam(p, betas=(0.9, 1.5)), lambda p: Adam(p, weight_decay=-1), lambda p: SGD([], 0.1)])
+def test_nonsense_is_refused(make):
+    with pytest.raises(ConfigError):
+        make([nn.Parameter(np.zeros(2))])
