@@ -134,23 +134,34 @@ static void ID(interior)(const struct ID(taps) * taps, ptrdiff_t n, ptrdiff_t st
     *j1 = MAX(room < 0 ? 0 : MIN(room / stride + 1, n), *j0);
 }
 
+/* n points of an output row, depthwise: all channels of a few points before the next ones, as they lie in memory. */
+static void ID(lane_points)(const struct ID(dl_kernels) * k, const struct ID(plan) * p, struct ID(dl_tile) * tile, const REAL *bias,
+                            const REAL *a, const REAL *b, REAL *y, ptrdiff_t n) {
+    for (ptrdiff_t j = 0; j < n; j += k->points)
+        for (ptrdiff_t o = 0; o < p->k; o += k->panel) {
+            tile->columns = MIN(k->panel, p->k - o);
+            tile->bias = bias ? bias + o : NULL;
+            tile->b = b + o;
+            k->lane(tile, a + j * tile->pix + o, y + j * tile->y_pix + o, MIN(k->points, n - j));
+        }
+}
+
 /* One output row, depthwise. Read in place, the points near the border go one by one, with the taps they have. */
-static void ID(lane_row)(const struct ID(dl_kernels) * k, const struct ID(plan) * p, struct ID(dl_tile) tile, const REAL *a, REAL *y) {
-    if (!p->direct) {
-        k->lane(&tile, a, y, p->out_w);
-        return;
-    }
-    const REAL *b = tile.b;
-    ptrdiff_t j0, j1;
-    ID(interior)(&p->cols, p->out_w, p->stride_w, p->W, &j0, &j1);
-    if (j1 > j0) k->lane(&tile, a + (j0 * p->stride_w + p->cols.offset) * p->C, y + j0 * tile.y_pix, j1 - j0);
+static void ID(lane_row)(const struct ID(dl_kernels) * k, const struct ID(plan) * p, struct ID(dl_tile) * tile, const REAL *bias,
+                         const struct ID(line) * line, REAL *y) {
+    const REAL *b = p->w + (p->rows.first + line->first * p->rows.turn) * p->w_row + p->cols.first * p->w_col;
+    tile->n_seg = line->count;
+    tile->run = p->cols.n;
+    ptrdiff_t j0 = 0, j1 = p->out_w, offset = p->direct ? p->cols.offset : 0;
+    if (p->direct) ID(interior)(&p->cols, p->out_w, p->stride_w, p->W, &j0, &j1);
+    if (j1 > j0) ID(lane_points)(k, p, tile, bias, line->a + j0 * tile->pix + offset * p->C, b, y + j0 * tile->y_pix, j1 - j0);
     for (ptrdiff_t j = 0; j < p->out_w; j++) {
         if (j == j0) j = j1;
         if (j == p->out_w) break;
-        ptrdiff_t at = j * p->stride_w + p->cols.offset, first;
-        ID(inside)(&p->cols, at, p->W, &first, &tile.run);
-        tile.b = b + first * tile.b_step;
-        k->lane(&tile, tile.run > 0 ? a + (at + first * p->cols.step) * p->C : a, y + j * tile.y_pix, 1);
+        ptrdiff_t at = j * p->stride_w + offset, first;
+        ID(inside)(&p->cols, at, p->W, &first, &tile->run);
+        const REAL *a = tile->run > 0 ? line->a + (at + first * p->cols.step) * p->C : line->a;
+        ID(lane_points)(k, p, tile, bias, a, b + first * tile->b_step, y + j * tile->y_pix, 1);
     }
 }
 
@@ -195,14 +206,8 @@ static void ID(plan_block)(const struct ID(conv) * q, const struct ID(plan) * p,
                                .relu = q->activation == DL_RELU};
     for (ptrdiff_t row = 0; row < hi - lo && p->lane; row++) {
         const struct ID(line) *line = &lines[row];
-        tile.n_seg = line->count;
         tile.seg_b = p->seg_b;
-        for (ptrdiff_t o = 0; o < p->k; o += k->panel) {
-            tile.columns = MIN(k->panel, p->k - o);
-            tile.bias = q->bias ? q->bias + o : NULL;
-            tile.b = p->w + (p->rows.first + line->first * p->rows.turn) * p->w_row + p->cols.first * p->w_col + o;
-            ID(lane_row)(k, p, tile, line->a + o, (p->sum > 1 ? sums : line->y) + o);
-        }
+        ID(lane_row)(k, p, &tile, q->bias, line, p->sum > 1 ? sums : line->y);
         for (ptrdiff_t j = 0; j < p->out_w && p->sum > 1; j++)
             for (ptrdiff_t c = 0; c < p->k / p->sum; c++) {
                 REAL s = 0;

@@ -46,8 +46,10 @@ def truncated_gzip(tmp_path):
 
 def truncated_png(tmp_path):
     photos = folder(tmp_path)
+    noise = np.random.default_rng(0).integers(0, 256, (8, 8, 3)).astype(np.uint8)
     for path in (photos / "a").iterdir():
-        path.write_bytes(path.read_bytes()[:60])
+        Image.fromarray(noise).save(path)
+        path.write_bytes(path.read_bytes()[:100])
     return ["--data", photos], 1, ".png"
 
 

@@ -153,7 +153,8 @@ static inline __attribute__((always_inline)) void S(block_slopes)(const REAL *re
     REAL g_sum[DL_LANES] = {0}, gx_sum[DL_LANES] = {0};
     for (long d = 0; d < depth; d++)
         for (long j = 0; j < lanes; j++) {
-            const REAL g = !relu || y[d * f + j] > 0 ? dy[d * f + j] : 0;
+            const REAL slope = dy[d * f + j]; /* loaded in any case: a masked load is slower */
+            const REAL g = !relu || y[d * f + j] > 0 ? slope : 0;
             g_sum[j] += g;
             gx_sum[j] += g * (x[d * f + j] - mean[j]);
         }
@@ -194,7 +195,8 @@ static inline __attribute__((always_inline)) void S(dx_rows)(const REAL *restric
                                                              const int relu) {
     for (long r = 0; r < m; r++, dy += f, x += f, y += f, dx += f)
         for (long j = 0; j < f; j++) {
-            const REAL g = !relu || y[j] > 0 ? dy[j] : 0;
+            const REAL slope = dy[j];
+            const REAL g = !relu || y[j] > 0 ? slope : 0;
             dx[j] = scale[j] * g + (tilt[j] * (x[j] - mean[j]) + shift[j]);
         }
 }

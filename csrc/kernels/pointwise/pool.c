@@ -79,17 +79,28 @@ INLINE void S(max_halve)(const REAL *restrict x, const REAL *restrict below, REA
     }
 }
 
+INLINE S(vec) S(where_at)(S(vec) d, S(index_vec) at, INDEX here) { return (S(vec))((S(index_vec))d & (at == here)); }
+
 INLINE void S(max_unhalve)(const REAL *restrict dy, const uint8_t *restrict where, REAL *restrict dx,
                            REAL *restrict below, const long ow, const long c) {
-    for (long i = 0; i < ow; i++)
-        for (long j = 0; j < c; j++) {
-            const REAL d = dy[i * c + j];
-            const INDEX at = where[i * c + j];
-            dx[2 * i * c + j] = at == 0 ? d : 0;
-            dx[(2 * i + 1) * c + j] = at == 1 ? d : 0;
-            below[2 * i * c + j] = at == 2 ? d : 0;
-            below[(2 * i + 1) * c + j] = at == 3 ? d : 0;
+    for (long i = 0; i < ow; i++, dy += c, where += c, dx += 2 * c, below += 2 * c) {
+        long j = 0;
+        for (; j + V <= c; j += V) {
+            const S(vec) d = *(const S(vec) *)(dy + j);
+            const S(index_vec) at = __builtin_convertvector(*(const S(byte_vec) *)(where + j), S(index_vec));
+            *(S(vec) *)(dx + j) = S(where_at)(d, at, 0);
+            *(S(vec) *)(dx + c + j) = S(where_at)(d, at, 1);
+            *(S(vec) *)(below + j) = S(where_at)(d, at, 2);
+            *(S(vec) *)(below + c + j) = S(where_at)(d, at, 3);
         }
+        for (; j < c; j++) {
+            const REAL d = dy[j];
+            dx[j] = where[j] == 0 ? d : 0;
+            dx[c + j] = where[j] == 1 ? d : 0;
+            below[j] = where[j] == 2 ? d : 0;
+            below[c + j] = where[j] == 3 ? d : 0;
+        }
+    }
 }
 
 INLINE void S(mean_halve)(const REAL *restrict x, const REAL *restrict below, REAL *restrict y, const long ow, const long c) {

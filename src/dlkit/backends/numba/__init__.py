@@ -1,8 +1,8 @@
 """The numba backend: the contract's hot kernels as Python loops that LLVM compiles on first use.
 
-It stands in for `native` where no C compiler built that, and computes in float32 and float64; anything else is
-declined. Importing it compiles nothing. The first call of a kernel takes about a second, kept in Numba's cache for
-the next process; `compile_seconds()` says what was spent.
+It stands in for `native` where no C compiler built that, and computes in float32 and float64; anything else
+is declined. Importing it compiles nothing. The first call of a kernel takes about a second, kept in Numba's
+cache for the next process; `compile_seconds()` says what was spent.
 
     _compile      from a Python loop to a kernel, serial and parallel; which arguments a kernel takes
     _formulas     one scalar formula per function: no arrays, no loops, no Numba

@@ -1,12 +1,12 @@
 """From a Python loop to a kernel, and from a caller's arrays to the arrays a kernel takes.
 
-A kernel is compiled in two variants from the same source: with one thread, for little work (and in a fraction of the
-time), and with `prange` over all threads. Which one runs follows from the work alone, so the bits of a result do not
-depend on the number of threads.
+A kernel is compiled in two variants from the same source: with one thread, for little work (and in a
+fraction of the time), and with `prange` over all threads. Which one runs follows from the work alone, so
+the bits of a result do not depend on the number of threads.
 
-Numba keeps machine code in a cache beside the source, or in the user's cache directory where that is read-only. It
-notices a change in the file of the kernel, not in files the kernel calls into: after changing `_formulas.py` or
-`_tile.py`, delete `__pycache__/*.nb?`.
+Numba keeps machine code in a cache beside the source, or in the user's cache directory where that is
+read-only. It notices a change in the file of the kernel, not in files the kernel calls into: after changing
+`_formulas.py` or `_tile.py`, delete `__pycache__/*.nb?`.
 """
 
 from __future__ import annotations
@@ -28,21 +28,24 @@ PARALLEL = 100_000  # simple operations, some 30 µs: less is not worth waking t
 
 if numba.config.THREADING_LAYER == "default":
     try:
-        from numba.np.ufunc import omppool  # noqa: F401 - may be called from several threads, unlike workqueue
+        from numba.np.ufunc import omppool  # noqa: F401 - unlike workqueue, safe in several threads
     except ImportError:
         pass
     else:
         numba.config.THREADING_LAYER = "omp"
 
 
-# -- compiling -----------------------------------------------------------------------------------------------
+# -- compiling -------------------------------------------------------------------------------------
 
 
 def jit(function: Callable, parallel: bool = False, reassociate: bool = False) -> Any:
-    """The function through Numba, compiled when first called. 1/0 is inf, NaN stays NaN, fused multiply-add may be
-    used; `reassociate` lets a sum be taken in several lanes, still honouring NaN and infinity."""
+    """The function through Numba, compiled when first called.
+
+    1/0 is inf; NaN stays NaN; fused multiply-add may be used. `reassociate` lets a sum be taken in several
+    lanes, NaN and infinity still honoured.
+    """
     fast = {"contract", "reassoc"} if reassociate else {"contract"}
-    options = dict(nogil=True, error_model="numpy", fastmath=fast, parallel=parallel)
+    options = {"nogil": True, "error_model": "numpy", "fastmath": fast, "parallel": parallel}
     try:
         return numba.njit(function, cache=True, **options)
     except RuntimeError:  # nowhere to write a cache: compile anew in each process
@@ -77,7 +80,7 @@ def loop_over(formula: Any, loop: Any) -> Kernel:
 
 
 def renamed(function: Any, name: str, place: Any, **names: Any) -> FunctionType:
-    """A copy called `name`, seeing `names` beside its globals. Numba's cache knows it by `name` and `place`."""
+    """A copy called `name`, seeing `names` beside its globals. Numba's cache knows it by name and place."""
     code = function.__code__.replace(
         co_name=name,
         co_qualname=name,
@@ -112,17 +115,17 @@ event.register("numba:compile", _clock)  # Numba compiles under one lock, so sta
 
 
 def compile_seconds() -> dict[str, float]:
-    """kernel -> seconds this process spent compiling it, both dtypes together; what the cache held is not here."""
+    """kernel -> seconds this process spent compiling it, both dtypes together; not what its cache held."""
     return dict(_clock.seconds)
 
 
-# -- arguments -------------------------------------------------------------------------------------------------
+# -- arguments -------------------------------------------------------------------------------------
 
 REAL = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 def ready(x: Any) -> Any:
-    """x as kernels take it: C-contiguous, aligned, writeable (another type to Numba); a copy where it is not."""
+    """x C-contiguous, aligned and writeable (read-only is another type to Numba); copied where it is not."""
     return x if x.flags.carray else np.array(x, order="C")
 
 
@@ -149,7 +152,7 @@ def in_place(*arrays: Any) -> Decline | None:
 
 
 def real_but(*others: str) -> Callable:
-    """Decorator: the function gets all its arrays ready and of one real dtype (`others` may differ) or declines."""
+    """Decorator: the function gets its arrays ready, all of one real dtype except `others`, or declines."""
 
     def decorate(f: Any) -> Any:
         names = tuple(inspect.signature(f).parameters)

@@ -1,9 +1,11 @@
 """One output element from one element of each input, as plain Python: a formula each, and its slope times dy.
 
-Only `math` is needed, so the same functions compile for any device, and run uncompiled. Papers: the reference.
+Only `math` is needed, so the same functions compile for any device, and run uncompiled. Papers: the
+reference.
 """
 
-from math import erf, exp, expm1, log1p, pi, sqrt, tanh as tanh_
+from math import erf, exp, expm1, log1p, pi, sqrt
+from math import tanh as tanh_
 
 ROOT_HALF = sqrt(0.5)
 PEAK = 1 / sqrt(2 * pi)  # of the normal density

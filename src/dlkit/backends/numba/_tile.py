@@ -2,13 +2,14 @@
 
     C[i, j] += Σ_k A[i, k] B[k, j]       i < m (one of ROWS),  j < COLUMNS(dtype) = 64 bytes' worth
 
-LLVM does not find this form by itself: from three nested loops it makes code that loads and stores C at every k. So
-the loop over k is written down in LLVM's own language here, with m vectors of 64 bytes as its state; on AVX2 6 × 2
-registers of sums, two of B and one of A fill the 16 there are. Vectors of another width than the machine's are split
-or widened by LLVM. Goto & van de Geijn 2008; Van Zee & van de Geijn 2015.
+LLVM does not find this form by itself: from three nested loops it makes code that loads and stores C at
+every k. So the loop over k is written down in LLVM's own language here, with m vectors of 64 bytes as its
+state; on AVX2 6 × 2 registers of sums, two of B and one of A fill the 16 there are. Vectors of another
+width than the machine's are split or widened by LLVM. Goto & van de Geijn 2008; Van Zee & van de Geijn
+2015.
 
-`add_tile_product(m)` is a function for use inside kernels. Its matrices are given as an array of any shape, the
-position of the first element in it, and the distances between elements:
+`add_tile_product(m)` is a function for use inside kernels. Its matrices are given as an array of any shape,
+the position of the first element in it, and the distances between elements:
 
     C[i, j] = c[c0 + i*c_row + j]    A[i, k] = a[a0 + i*a_row + k*a_k]    B[k, j] = b[b0 + k*b_k + j]
 """
@@ -49,7 +50,8 @@ def _tile_product(m):
                 return builder.gep(p, [offset], source_etype=real)
 
             def address(which, offset):
-                return at(context.make_array(signature.args[which])(context, builder, values[which]).data, offset)
+                array = context.make_array(signature.args[which])(context, builder, values[which])
+                return at(array.data, offset)
 
             def as_vector(p):
                 return builder.bitcast(p, vector.as_pointer())

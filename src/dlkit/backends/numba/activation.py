@@ -96,7 +96,7 @@ def elu_backward(dy, x, alpha):
     return dx
 
 
-# -- softmax: x as rows [M, K] ---------------------------------------------------------------------------------
+# -- softmax: x as rows [M, K] ---------------------------------------------------------------------
 
 
 @jit
@@ -190,7 +190,7 @@ def log_softmax_backward(dy, y, axis):
     return by_rows(log_softmax_backward_rows, axis, dy, y)
 
 
-# -- what other kernels apply to their own output: relu as they write it, the others afterwards -----------------
+# -- what other kernels apply to their own output: relu as they write it, the others afterwards ----
 
 FUSED = (None, "relu", "tanh", "sigmoid")
 _AFTERWARDS = {"tanh": loop_over(formulas.tanh, each), "sigmoid": loop_over(formulas.sigmoid, each)}

@@ -1,13 +1,15 @@
 """Convolution, directly, row by row of the image.
 
-Forward, and backward to the input, are one computation: every tap (r, s) of the filter adds, along a row of pixels,
+Forward, and backward to the input, are one computation: every tap (r, s) of the filter adds, along a row of
+pixels,
 
     target[t0 + t_step*j, :] += source[s0 + s_step*j, :] weights[r, s]        for first <= j < last
 
-Forward, the target is y and the source x, whose pixels lie a stride apart; backward it is the other way round, with the
-weights transposed. Each is a product of matrices (pixels × channels in) × (channels in × channels out), made of tiles:
-no copy of the image is needed. Tables say which source row meets which target row, and which pixels are inside.
-One channel per group ("depthwise") has no product in it and gets plain loops.
+Forward, the target is y and the source x, whose pixels lie a stride apart; backward it is the other way
+round, with the weights transposed. Each is a product of matrices (pixels × channels in) × (channels in ×
+channels out), made of tiles: no copy of the image is needed. Tables say which source row meets which target
+row, and which pixels are inside. One channel per group ("depthwise") has no product in it and gets plain
+loops.
 """
 
 import numpy as np
@@ -27,7 +29,7 @@ CHUNKS = 32      # backward to the weights: into so many sums the images' rows a
 WORKSPACE = 2**24  # as long as the sums together have no more elements than this
 
 
-# -- where taps meet pixels --------------------------------------------------------------------------------------
+# -- where taps meet pixels ------------------------------------------------------------------------
 
 
 def inside(size, count, offset, stride):
@@ -56,12 +58,12 @@ def columns_met(W, OW, S, stride, left, dilation):
     return np.array([(*inside(W, OW, offset, stride), offset) for offset in offsets], np.int64).reshape(S, 3)
 
 
-# -- forward, and backward to the input ---------------------------------------------------------------------------
+# -- forward, and backward to the input ------------------------------------------------------------
 
 
 @jit
 def correlate_rows(task, source, weights, bias, rows, taps, s_step, t_step, relu, target):
-    """A few rows of target [N, TH, TW, G*width]; source [N, SH, SW, G*depth], weights [R, S, G, P, depth, NR]."""
+    """Some rows of target [N, TH, TW, G*width], source [N, SH, SW, G*depth], w [R, S, G, P, depth, NR]."""
     TH, TW, TC = target.shape[1:]
     SH, SW, SC = source.shape[1:]
     R, S, G, P, depth, NR = weights.shape
@@ -185,12 +187,12 @@ def conv2d_backward_input(dy, w, size, stride, padding, dilation, groups):
     return run(dy, w, None, rows, taps, 0, stride[1], None, np.empty((N, H, W, C_G * groups), dy.dtype))
 
 
-# -- backward to the weights -------------------------------------------------------------------------------------
+# -- backward to the weights -----------------------------------------------------------------------
 
 
 @jit
 def weight_sums(task, x, dy, rows, taps, step, sums):
-    """One chunk and tap of sums [chunks, R, S, G, C/G, width], from dy [N, OH, OW, G*width], width whole tiles."""
+    """One chunk and tap of sums [chunks, R, S, G, C/G, width]; dy [N, OH, OW, G*width], width whole tiles."""
     chunks, R, S, G, C_G, width = sums.shape
     _, H, W, C = x.shape
     N, OH, OW, _ = dy.shape

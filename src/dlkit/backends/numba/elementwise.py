@@ -1,11 +1,12 @@
-"""Element-wise kernels on two arrays of one shape, or an array and a Python number. Other broadcasts are declined."""
+"""Element-wise kernels on two arrays of one shape, or an array and a Python number. Other broadcasts are
+declined."""
 
 import numpy as np
 from numba import prange
 
 from dlkit.backends.contract import Decline
 from dlkit.backends.numba import _formulas as formulas
-from dlkit.backends.numba._compile import loop_over, real, ready
+from dlkit.backends.numba._compile import loop_over, real
 
 __all__ = [
     "abs", "add", "clip", "divide", "exp", "maximum", "minimum", "multiply", "negative", "sqrt", "subtract",

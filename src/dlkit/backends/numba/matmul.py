@@ -1,8 +1,8 @@
 """Products of matrices from tiles.
 
-B is packed into panels as wide as a tile, zeros behind its last column. Each task computes ROWS × WIDTH of C in a
-buffer of its own; from A it packs ROWS × DEPTH at a time, six rows side by side. Sizes: A's block and the buffer stay
-in the second cache (512 KB), DEPTH rows of a panel in the first (32 KB).
+B is packed into panels as wide as a tile, zeros behind its last column. Each task computes ROWS × WIDTH of
+C in a buffer of its own; from A it packs ROWS × DEPTH at a time, six rows side by side. Sizes: A's block
+and the buffer stay in the second cache (512 KB), DEPTH rows of a panel in the first (32 KB).
 """
 
 import numpy as np
@@ -130,7 +130,7 @@ def matmul(a, b, transpose_a=False, transpose_b=False):
         leading = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     except ValueError:
         return Decline(f"leading axes {a.shape[:-2]} and {b.shape[:-2]} do not broadcast")
-    if I != I_b:
+    if I_b != I:
         return Decline(f"inner sizes {I} and {I_b} differ")
     if 0 in leading:
         return np.empty((*leading, M, O), a.dtype)

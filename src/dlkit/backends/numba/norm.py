@@ -122,7 +122,7 @@ def batch_norm_inference(x, gamma, beta, mean, var, eps, activation):
     return unknown(activation) or normalized(x, mean, inverse_root(var, eps), gamma, beta, activation)
 
 
-# -- standardise x [O, R, P, Q] over R and Q: layer norm R = P = 1, instance norm Q = 1, group norm all four ----
+# -- standardise x [O, R, P, Q] over R and Q: layer norm R = P = 1, instance norm Q = 1, group norm
 
 
 @kernel(reassociate=True)
@@ -164,7 +164,7 @@ def standardize_gradient(dy, x_hat, inv_std, dx):
 
 
 def as_four(shape, axes):
-    """shape as (O, R, P, Q) with `axes` in R and Q, the others in O and P; None if they alternate more often."""
+    """shape as (O, R, P, Q), `axes` in R and Q, the others in O and P; None if they alternate more often."""
     over = {axis % len(shape) for axis in axes}
     sizes, part = [1, 1, 1, 1], 0
     for axis, size in enumerate(shape):

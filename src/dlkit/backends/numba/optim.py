@@ -1,4 +1,4 @@
-"""Optimiser steps, in place, one pass over the memory. State a step goes without comes as an array of size 0."""
+"""Optimiser steps, in place, in one pass over memory. State that a step lacks is an array of size 0."""
 
 from math import sqrt
 
@@ -71,7 +71,8 @@ def sgd_step(p, g, velocity, lr, momentum, nesterov, weight_decay):
     if why := unlike(p, g, velocity):
         return why
     v = or_empty(velocity, p)
-    sgd(p.size, flat(p), flat(ready(g)), flat(v), float(lr), float(momentum), bool(nesterov), float(weight_decay))
+    lr, momentum, weight_decay = float(lr), float(momentum), float(weight_decay)
+    sgd(p.size, flat(p), flat(ready(g)), flat(v), lr, momentum, bool(nesterov), weight_decay)
 
 
 def rmsprop_step(p, g, square, velocity, lr, rho, eps, momentum, weight_decay):

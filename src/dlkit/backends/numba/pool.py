@@ -1,6 +1,8 @@
-"""Pooling. Forward each task fills a row of y; backward each fills a row of dx from the windows that cover it.
+"""Pooling. Forward each task fills a row of y; backward each fills a row of dx from the windows that cover
+it.
 
-A mean pooling, of either kind, is given by its windows: rows[i] = (first, last) of output row i, columns[j] likewise.
+A mean pooling, of either kind, is given by its windows: rows[i] = (first, last) of output row i, columns[j]
+likewise.
 """
 
 import numpy as np
@@ -10,8 +12,8 @@ from dlkit.backends.numba._compile import kernel, real, real_but
 from dlkit.backends.reference.conv import output_size
 
 __all__ = [
-    "adaptive_avg_pool2d_backward", "adaptive_avg_pool2d_forward", "avg_pool2d_backward", "avg_pool2d_forward",
-    "max_pool2d_backward", "max_pool2d_forward",
+    "adaptive_avg_pool2d_backward", "adaptive_avg_pool2d_forward",
+    "avg_pool2d_backward", "avg_pool2d_forward", "max_pool2d_backward", "max_pool2d_forward",
 ]
 
 
