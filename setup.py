@@ -88,6 +88,7 @@ setup(
             for p in Path("src/dlkit").rglob("__init__.py")
         ),
     ],
+    package_data={"dlkit": ["py.typed"]},
     ext_modules=cythonize(
         [extension(pyx) for pyx in sorted((CSRC / "cython").glob("*.pyx"))],
         include_path=[str(CSRC / "cython")],

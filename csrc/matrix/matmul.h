@@ -25,7 +25,8 @@ static void ID(product_block)(struct ID(product) * q, REAL *scratch, ptrdiff_t m
         ptrdiff_t lda = q->lda;
         if (q->copy_a) {
             lda = q->copy_ld;
-            k->pack(copy, lda, a, q->lda, q->ta ? run : rows, q->ta ? rows : run, 0);
+            if (q->ta) k->pack(copy, lda, a, q->lda, rows, run, 1);
+            else k->pack(copy, lda, a, q->lda, rows, run, 0);
             a = copy;
         }
         tile.run = run;
@@ -36,7 +37,7 @@ static void ID(product_block)(struct ID(product) * q, REAL *scratch, ptrdiff_t m
             tile.columns = MIN(k->panel, o1 - o);
             tile.bias = q->bias && i0 == 0 ? q->bias + o : NULL;
             k->pack(panel, dl_round_up(tile.columns, k->vl), q->tb ? q->b + o * q->ldb + i0 : q->b + i0 * q->ldb + o, q->ldb, run, tile.columns, q->tb);
-            (q->ta ? k->outer : k->row)(&tile, a, q->y + m0 * q->ldy + o, rows);
+            (q->ta && !q->copy_a ? k->outer : k->row)(&tile, a, q->y + m0 * q->ldy + o, rows);
         }
     }
     if (q->activation == DL_TANH || q->activation == DL_SIGMOID) {
@@ -74,8 +75,8 @@ int ID(dl_matmul)(const REAL *a, const REAL *b, const REAL *bias, REAL *y, ptrdi
     q.column_blocks = dl_ceil_div(O, q.nc);
     q.copy_a = MIN(q.nc, O) >= 8 * k->panel && M > k->points;
     ptrdiff_t line = 64 / (ptrdiff_t)sizeof(REAL);
-    q.copy_ld = (dl_ceil_div(ta ? q.mc : q.kc, line) | 1) * line; /* an odd number of cache lines */
-    q.scratch_each = dl_round_up((size_t)(q.kc * k->panel + (q.copy_a ? (ta ? q.kc : q.mc) * q.copy_ld : 0)), 32);
+    q.copy_ld = (dl_ceil_div(q.kc, line) | 1) * line; /* an odd number of cache lines */
+    q.scratch_each = dl_round_up((size_t)(q.kc * k->panel + (q.copy_a ? q.mc * q.copy_ld : 0)), 32);
 
     size_t padded = bias ? (size_t)(panels * k->panel) : 0;
     REAL *block = dl_workspace_take(sizeof(REAL) * (padded + (size_t)threads * q.scratch_each));

@@ -114,7 +114,7 @@ def test_the_largest_of_nothing(name: str, shape: tuple, attributes: dict):
 
 
 @pytest.mark.parametrize("attributes", [{"stride": 2}, {"padding": 1}, {"groups": 2}], ids=str)
-@pytest.mark.xfail(strict=True, reason="window.py pair, resolve_padding, conv.py _geometry: isinstance(x, int) "
+@pytest.mark.xfail(strict=True, reason="window.py pair, resolve_padding, conv.py _geometry: isinstance "
                    "refuses NumPy integers, the first two with a bare TypeError")
 def test_numpy_integers_are_integers(attributes: dict):
     x, w = np.ones((1, 4, 4, 2)), np.ones((2, 2, 2 // attributes.get("groups", 1), 2))

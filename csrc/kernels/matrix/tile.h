@@ -80,6 +80,7 @@ INLINE void ID(tile)(const ID(job) *j, const REAL *a0, REAL *y, const int kind, 
     const ptrdiff_t pix = kind == OUTER ? 1 : j->pix;
     const ptrdiff_t step = kind == ROW ? 1 : j->step, b_step = lane ? j->b_step : V * VL;
     const ptrdiff_t run = j->run, n_seg = run > 0 ? j->n_seg : 0;
+    const ptrdiff_t y_pix = j->y_pix;
     const int rest = (int)j->columns - (V - 1) * VL;
     VEC acc[POINTS_1 > VECTORS * POINTS_V ? POINTS_1 : VECTORS * POINTS_V];
     UNROLL for (int i = 0; i < P * V; i++) acc[i] = (VEC){0};
@@ -113,18 +114,18 @@ INLINE void ID(tile)(const ID(job) *j, const REAL *a0, REAL *y, const int kind, 
     if (j->accumulate)
         UNROLL for (int p = 0; p < P; p++)
             UNROLL for (int v = 0; v < V; v++)
-                acc[p * V + v] += v == V - 1 && rest < VL ? ID(load_part)(y + p * j->y_pix + v * VL, rest)
-                                                          : ID(load)(y + p * j->y_pix + v * VL);
+                acc[p * V + v] += v == V - 1 && rest < VL ? ID(load_part)(y + p * y_pix + v * VL, rest)
+                                                          : ID(load)(y + p * y_pix + v * VL);
     if (j->relu) /* NaN stays NaN */
         UNROLL for (int i = 0; i < P * V; i++) acc[i] = (VEC)((MASK)acc[i] & ~(MASK)(acc[i] <= (VEC){0}));
     if (rest < VL) {
         UNROLL for (int p = 0; p < P; p++) {
-            UNROLL for (int v = 0; v < V - 1; v++) ID(store)(y + p * j->y_pix + v * VL, acc[p * V + v]);
-            ID(store_part)(y + p * j->y_pix + (V - 1) * VL, acc[p * V + V - 1], rest);
+            UNROLL for (int v = 0; v < V - 1; v++) ID(store)(y + p * y_pix + v * VL, acc[p * V + v]);
+            ID(store_part)(y + p * y_pix + (V - 1) * VL, acc[p * V + V - 1], rest);
         }
     } else {
         UNROLL for (int p = 0; p < P; p++)
-            UNROLL for (int v = 0; v < V; v++) ID(store)(y + p * j->y_pix + v * VL, acc[p * V + v]);
+            UNROLL for (int v = 0; v < V; v++) ID(store)(y + p * y_pix + v * VL, acc[p * V + v]);
     }
 }
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from dlkit.errors import ConfigError, DTypeError, ShapeError
 from dlkit.ops.arithmetic import apart
-from dlkit.ops.op import BadCall, Sample, op
+from dlkit.ops.op import BadCall, Sample, op, spread
 from dlkit.tensor import Tensor
 
 
@@ -48,7 +48,8 @@ def _spread(k, dy, shape, reduction):
     """dy for each element of the unreduced loss."""
     if reduction == "none":
         return dy
-    return k.broadcast_to(dy if reduction == "sum" else k.multiply(dy, 1.0 / max(math.prod(shape), 1)), tuple(shape))
+    each = dy if reduction == "sum" else k.multiply(dy, 1.0 / max(math.prod(shape), 1))
+    return spread(k, each, tuple(shape))
 
 
 def _pair_samples(rng: np.random.Generator) -> list[Sample]:
@@ -254,7 +255,7 @@ class cross_entropy:
     def backward(k, saved, dy):
         p, labels, weight, smoothing, reduction, total = saved
         n = (p.shape[0],)
-        each = _spread(k, dy, n, reduction) if total is None else k.broadcast_to(k.divide(dy, total), n)
+        each = _spread(k, dy, n, reduction) if total is None else spread(k, k.divide(dy, total), n)
         return k.cross_entropy_backward(each, p, labels, weight, smoothing), None, None
 
 

@@ -223,6 +223,11 @@ def unbroadcast(k: Any, dy: Any, shape: tuple[int, ...]) -> Any:
     return k.reshape(k.sum(dy, axes, True), shape)
 
 
+def spread(k: Any, dy: Any, shape: tuple[int, ...]) -> Any:
+    """dy stretched to `shape` in memory of its own: fast kernels take no arrays with strides of 0."""
+    return dy if tuple(dy.shape) == tuple(shape) else k.copy(k.broadcast_to(dy, shape))
+
+
 def shape_of(x: Any) -> tuple[int, ...]:
     """The shape of an array or tensor; () for a number."""
     return tuple(getattr(x, "shape", ()))

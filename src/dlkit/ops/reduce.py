@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from dlkit.errors import ShapeError
-from dlkit.ops.op import BadCall, Sample, op
+from dlkit.ops.op import BadCall, Sample, op, spread
 
 
 def normalise_axes(axis, n: int) -> tuple[int, ...]:
@@ -55,7 +55,7 @@ def _errors() -> list[BadCall]:
 
 def _spread(k, dy, x: tuple, axes: tuple):
     """dy, one number for each reduced group, given back to every element of the group."""
-    return k.broadcast_to(k.reshape(dy, reduced(x, axes, True)), x)
+    return spread(k, k.reshape(dy, reduced(x, axes, True)), x)
 
 
 @op("x[...] -> y[...]", formula="y = Σ x", slope="dx = dy, spread over the summed axes")
