@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dlkit.backends import kernels
-from dlkit.errors import GradientError, ShapeError
+from dlkit.errors import DTypeError, GradientError, ShapeError
 
 if TYPE_CHECKING:
     from dlkit.ops.op import Op
@@ -139,6 +139,8 @@ def _seed(y: Tensor, dy: Any, create_graph: bool) -> Any:
         dy = Tensor.wrap(kernels(y.device).full((), 1.0, y.dtype), y.device)
     elif not isinstance(dy, Tensor):
         dy = Tensor(dy, dtype=y.dtype, device=y.device)
+    if dy.dtype != y.dtype:
+        raise DTypeError(f"upstream gradient is {dy.dtype}, expected the output's {y.dtype}; convert it with .astype")
     if dy.shape != y.shape:
         raise ShapeError(f"upstream gradient has shape {dy.shape}, expected the output's shape {y.shape}")
     return dy if create_graph else dy.data
@@ -168,7 +170,7 @@ def backward(y: Tensor, dy: Any = None, *, retain_graph: bool = False, create_gr
 
 
 def grad(y: Tensor, xs: Sequence[Tensor], dy: Any = None, *, create_graph: bool = False) -> list[Tensor]:
-    """dy/dx for each leaf x in `xs`, without touching any `.grad`.
+    """dy/dx for each leaf x in `xs`, without touching any `.grad` (hooks on leaves belong to `backward` and stay silent).
 
     create_graph : the result can be differentiated again (second derivatives), where every op on the way has a
         backward that is itself made of ops.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from dlkit import tape
 from dlkit.backends import kernels
+from dlkit.backends.meta import MetaArray
 from dlkit.errors import DTypeError, GradientError, UsageError
 from dlkit.registry import OPS
 
@@ -26,6 +27,7 @@ class Tensor:
     it to the host.
     """
 
+    __array_ufunc__ = None  # so that array * tensor asks the tensor
     __slots__ = ("__weakref__", "data", "device", "grad", "hooks", "node", "requires_grad")
 
     def __init__(self, data: Any, *, dtype: Any = None, requires_grad: bool = False, device: str = "cpu"):
@@ -95,6 +97,12 @@ class Tensor:
         if not self.shape:
             raise UsageError("a tensor of shape () has no length")
         return self.shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[i] for i in range(len(self)))
+
+    def __bool__(self) -> bool:
+        return bool(self.item())
 
     def __repr__(self) -> str:
         if self.device == "meta":
@@ -280,9 +288,16 @@ def as_tensor(x: Any, like: Tensor) -> Tensor:
     """`x` as a tensor on the device of `like`; Python floats take its dtype, so a number never widens a product."""
     if isinstance(x, Tensor):
         return x
+    if like.device == "meta":
+        return Tensor.wrap(MetaArray(np.shape(x), getattr(x, "dtype", like.dtype)), "meta")
     dtype = like.dtype if not isinstance(x, (np.ndarray, np.generic)) and like.dtype.kind == "f" else None
     return Tensor(x, dtype=dtype, device=like.device)
 
 
 def is_number(x: Any) -> bool:
     return isinstance(x, _NUMBER_TYPES)
+
+
+def plain_number(x: Any) -> Any:
+    """A Python number for a NumPy one, whose own dtype would widen a float32 product."""
+    return x.item() if isinstance(x, np.generic) else x

@@ -107,15 +107,12 @@ def test_the_op_is_named_in_errors_of_its_shape_rule():
 @pytest.mark.parametrize(("name", "shape", "attributes"), [
     ("max", (0, 2), {}), ("max", (2, 0), {"axis": 1}), ("argmax", (2, 0), {}), ("softmax", (2, 0), {}),
     ("log_softmax", (2, 0), {})], ids=str)
-@pytest.mark.xfail(strict=True, reason="reduce.py, activation.py: an empty axis shows NumPy's ValueError")
 def test_the_largest_of_nothing(name: str, shape: tuple, attributes: dict):
     with pytest.raises(ShapeError):
         OPS[name](Tensor(np.zeros(shape)), **attributes)
 
 
 @pytest.mark.parametrize("attributes", [{"stride": 2}, {"padding": 1}, {"groups": 2}], ids=str)
-@pytest.mark.xfail(strict=True, reason="window.py pair, resolve_padding, conv.py _geometry: isinstance "
-                   "refuses NumPy integers, the first two with a bare TypeError")
 def test_numpy_integers_are_integers(attributes: dict):
     x, w = np.ones((1, 4, 4, 2)), np.ones((2, 2, 2 // attributes.get("groups", 1), 2))
     wide = {k: np.int64(v) for k, v in attributes.items()}

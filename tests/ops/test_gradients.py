@@ -185,7 +185,6 @@ def test_max_pooling_gives_a_tie_to_the_first():
     np.testing.assert_array_equal(x.grad.numpy().ravel(), [0.0, 1.0, 0.0, 0.0])
 
 
-@pytest.mark.xfail(strict=True, reason="arithmetic.py power: the slope of x^0 at 0 is 0 · 0^-1 = NaN")
 def test_power_zero_at_zero():
     x = Tensor(np.array([0.0, 2.0]), requires_grad=True)
     (x**0).sum().backward()

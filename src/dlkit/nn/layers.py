@@ -130,11 +130,8 @@ class BatchNorm2d(Module):
             y = ops.batch_norm_inference(x, self.gamma, self.beta, self.running_mean, self.running_var, eps=self.eps,
                                          activation=self._fused)
         else:
-            result = ops.batch_norm(x, self.gamma, self.beta, eps=self.eps, activation=self._fused)
-            if x.device == "meta":
-                y = result
-            else:
-                y, mean, inv_std = result
+            y, mean, inv_std = ops.batch_norm(x, self.gamma, self.beta, eps=self.eps, activation=self._fused)
+            if x.device != "meta":
                 self._update(x, mean, inv_std)
         return self._after(y) if self._after else y
 

@@ -222,6 +222,12 @@ def _axis_arguments(x, axis=-1):
     return (x,), {"axis": axis % n}
 
 
+def _axis_shape(x: tuple, axis: int) -> tuple:
+    if x[axis] == 0 and math.prod(n for i, n in enumerate(x) if i != axis):
+        raise ShapeError(f"axis {axis} of an input of shape {x} has nothing to share the probability")
+    return x
+
+
 def _axis_samples(rng: np.random.Generator) -> list[Sample]:
     n = rng.standard_normal
     return [Sample((n((4, 5)),), {"axis": -1}), Sample((n((2, 3, 4)),), {"axis": 1}), Sample((n((3, 1)),), {"axis": 1}),
@@ -238,8 +244,7 @@ class softmax:
     onnx = "Softmax"
     arguments, samples, errors = _axis_arguments, _axis_samples, _axis_errors
 
-    def shape(x, axis):
-        return x
+    shape = _axis_shape
 
     def flops(x, axis):
         return 5 * math.prod(x)
@@ -264,8 +269,7 @@ class log_softmax:
     onnx = "LogSoftmax"
     arguments, samples, errors = _axis_arguments, _axis_samples, _axis_errors
 
-    def shape(x, axis):
-        return x
+    shape = _axis_shape
 
     def flops(x, axis):
         return 5 * math.prod(x)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import builtins
+
 import numpy as np
 
 from dlkit.errors import ConfigError, ShapeError
@@ -39,7 +41,7 @@ def misfits() -> list[BadCall]:
 def positive(samples: list[Sample], which: tuple[int, ...]) -> list[Sample]:
     """The same samples with the operands at `which` made positive and away from 0."""
     def fix(i: int, x: object) -> object:
-        return np.abs(x) + 0.3 if i in which else x
+        return x if i not in which else builtins.abs(x) + 0.3
 
     return [Sample(tuple(fix(i, x) for i, x in enumerate(s.inputs)), s.attributes, s.note) for s in samples]
 
@@ -47,11 +49,8 @@ def positive(samples: list[Sample], which: tuple[int, ...]) -> list[Sample]:
 def ordered(samples: list[Sample]) -> list[Sample]:
     """The same samples with no two operands closer than 0.05, for max and min."""
     def move(s: Sample) -> Sample:
-        a, b = s.inputs
-        if isinstance(a, np.ndarray):
-            a = np.round(a, 1)
-            return Sample((a, np.round(b, 1) + 0.05), s.attributes, s.note)
-        return Sample((round(a, 1) + 0.05, np.round(b, 1)), s.attributes, s.note)
+        a, b = (np.round(x, 1) if isinstance(x, np.ndarray) else round(x, 1) for x in s.inputs)
+        return Sample((a, b + 0.05), s.attributes, s.note)
 
     return [move(s) for s in samples]
 
@@ -137,7 +136,10 @@ class power:
         a, b, y = saved
         da = db = None
         if needs[0]:
-            slope = k.multiply(k.power(a, b - 1 if not shape_of(b) and not hasattr(b, "dtype") else k.subtract(b, 1)), b)
+            if hasattr(b, "shape"):
+                slope = k.where(k.equal(b, 0.0), 0.0, k.multiply(k.power(a, k.subtract(b, 1.0)), b))
+            else:
+                slope = k.multiply(k.power(a, b - 1), b) if b else 0.0  # 0 · 0^-1 would be NaN
             da = unbroadcast(k, k.multiply(dy, slope), shape_of(a))
         if needs[1]:
             if hasattr(a, "shape"):
@@ -190,6 +192,7 @@ class minimum:
 @op("a[...], b[...] -> y[...] bool", formula="y = [a > b]")
 class greater:
     differentiable = False
+    result = "bool"
     onnx = "Greater"
     samples, errors = pairs, misfits
 
@@ -200,6 +203,7 @@ class greater:
 @op("a[...], b[...] -> y[...] bool", formula="y = [a ≥ b]")
 class greater_equal:
     differentiable = False
+    result = "bool"
     onnx = "GreaterOrEqual"
     samples, errors = pairs, misfits
 
@@ -210,6 +214,7 @@ class greater_equal:
 @op("a[...], b[...] -> y[...] bool", formula="y = [a = b]")
 class equal:
     differentiable = False
+    result = "bool"
     onnx = "Equal"
     errors = misfits
 

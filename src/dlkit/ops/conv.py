@@ -15,15 +15,15 @@ from dlkit.errors import ConfigError, ShapeError
 from dlkit.ops.activation import activation_backward
 from dlkit.ops.op import BadCall, Sample, op
 from dlkit.ops.product import check_activation
-from dlkit.ops.window import check_image, pair, resolve_padding, window_output
+from dlkit.ops.window import check_image, is_whole, pair, resolve_padding, window_output
 
 
 def _geometry(size, kernel, stride, padding, dilation, groups) -> dict:
     stride, dilation = pair(stride, "stride"), pair(dilation, "dilation")
-    if not isinstance(groups, int) or groups < 1:
+    if not is_whole(groups) or groups < 1:
         raise ConfigError(f"groups (={groups}) must be a whole number of at least 1")
     return {"stride": stride, "padding": resolve_padding(padding, size, kernel, stride, dilation),
-            "dilation": dilation, "groups": groups}
+            "dilation": dilation, "groups": int(groups)}
 
 
 def _check_filters(w: tuple, channels: int, groups: int) -> None:
@@ -220,6 +220,8 @@ class conv_transpose2d:
         extra = pair(output_padding, "output_padding", 0)
         top, bottom, left, right = geometry["padding"]
         (sh, sw), (dh, dw) = geometry["stride"], geometry["dilation"]
+        if extra[0] >= max(sh, dh) or extra[1] >= max(sw, dw):
+            raise ConfigError(f"conv_transpose2d: output_padding (={extra}) must be smaller than stride or dilation")
         size = ((x.shape[1] - 1) * sh - top - bottom + dh * (w.shape[0] - 1) + 1 + extra[0],
                 (x.shape[2] - 1) * sw - left - right + dw * (w.shape[1] - 1) + 1 + extra[1])
         return (x, w, b), {"size": size, **geometry}

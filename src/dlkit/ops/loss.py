@@ -248,7 +248,7 @@ class cross_entropy:
         if weight is None or reduction != "mean":
             y, total = _reduce(k, loss, reduction), None
         else:
-            total = k.sum(k.take(weight, (labels,)), (0,), False)
+            total = k.sum(k.gather(weight, labels, 0), (0,), False)
             y = k.divide(k.sum(loss, (0,), False), total)
         return y, (p, labels, weight, smoothing, reduction, total)
 

@@ -34,6 +34,7 @@ class batch_norm:
     """Training mode. Returns (y, mean, inv_std); the last two are plain arrays for running averages."""
 
     onnx = "BatchNormalization"
+    auxiliary = 2
 
     def arguments(x, gamma, beta, eps=1e-5, activation=None):
         return (x, gamma, beta), {"eps": float(eps), "activation": _activation(activation)}

@@ -16,7 +16,8 @@ by an `Op` that can be called on tensors, `relu(x)`, and puts it into OPS, from 
 Optional members: `arguments(...)` turns what a user writes into (inputs, attributes); `shape(*shapes, **attributes)`
 gives the output's shape or raises ShapeError (default: all inputs broadcast together); `flops(...)` the same
 arguments, floating-point operations of one forward (default: one per output element). Class attributes:
-`nondiff` input positions without a gradient; `differentiable = False` for ops without any; `second = True` if backward
+`nondiff` input positions without a gradient; `result` the output's dtype where it is not the inputs'; `auxiliary` how
+many arrays come back beside the output; `differentiable = False` for ops without any; `second = True` if backward
 is itself made of differentiable kernels; `kernel`, the name under which another op's backward calls it; `onnx`.
 """
 
@@ -35,7 +36,7 @@ from dlkit.backends import kernels
 from dlkit.backends.meta import MetaArray
 from dlkit.errors import BackendError, DTypeError, GradientError, ShapeError
 from dlkit.registry import OPS
-from dlkit.tensor import Tensor, as_tensor, is_number
+from dlkit.tensor import Tensor, as_tensor, is_number, plain_number
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,8 @@ class Op:
         self.nondiff: tuple[int, ...] = getattr(unit, "nondiff", ())
         self.differentiable: bool = getattr(unit, "differentiable", self._backward is not None)
         self.second: bool = getattr(unit, "second", False)
+        self.result: str | None = getattr(unit, "result", None)
+        self.auxiliary: int = getattr(unit, "auxiliary", 0)
         self.kernel: str = getattr(unit, "kernel", name)
         self.onnx: str | None = getattr(unit, "onnx", None)
         self._needs_needs = self._backward is not None and "needs" in inspect.signature(self._backward).parameters
@@ -106,7 +109,7 @@ class Op:
     def __call__(self, *args: Any, **attributes: Any) -> Any:
         """Runs the op on tensors, arrays and numbers; records it if a gradient may be asked for.
 
-        Returns a Tensor, or (Tensor, array, ...) for an op that also reports auxiliary arrays.
+        Returns a Tensor, or (Tensor, array, ...) for an op that also reports auxiliary arrays (None on "meta").
         """
         if self._arguments is not None:
             args, attributes = self._arguments(*args, **attributes)
@@ -121,7 +124,8 @@ class Op:
         if first is None:
             arrays_first = sorted((x for x in args if x is not None), key=is_number)
             first = Tensor(arrays_first[0] if arrays_first else 0.0)
-        inputs = tuple([x if isinstance(x, Tensor) or x is None or is_number(x) else as_tensor(x, first) for x in args])
+        inputs = tuple([x if isinstance(x, Tensor) or x is None else plain_number(x) if is_number(x) else as_tensor(x, first)
+                        for x in args])
         device = first.device
         dtype = first.dtype
         arrays: list = []
@@ -149,10 +153,12 @@ class Op:
             for observer in _observers:
                 observer(self, shapes, attributes, shape, dtype)
         if meta or device == "meta":
-            return Tensor.wrap(MetaArray(shape, dtype), "meta")
+            result_dtype = attributes.get("dtype", self.result or dtype)
+            out = Tensor.wrap(MetaArray(shape, result_dtype), "meta")
+            return (out, *(None,) * self.auxiliary) if self.auxiliary else out
         result = self._forward(kernels(device), *arrays, **attributes)
         y, saved = result[0], result[1]
-        if record and self.differentiable and tape.is_recording():
+        if record and self.differentiable and tape.is_recording() and y.dtype.kind == "f":
             needs = tuple([isinstance(x, Tensor) and x.requires_grad for x in inputs])
             if self.nondiff:
                 needs = tuple([n and i not in self.nondiff for i, n in enumerate(needs)])

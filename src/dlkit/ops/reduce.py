@@ -38,6 +38,11 @@ def _shape(x, axes, keepdims):
     return reduced(x, axes, keepdims)
 
 
+def _need_elements(x: tuple, axes: tuple) -> None:
+    if math.prod(x[a] for a in axes) == 0 and math.prod(n for i, n in enumerate(x) if i not in axes):
+        raise ShapeError(f"there is no maximum over the axes {axes} of an empty input of shape {x}")
+
+
 def _count(x: tuple, axes: tuple) -> int:
     return math.prod(x[a] for a in axes)
 
@@ -121,7 +126,14 @@ def _centred(k, x, axes):
 @op("x[...] -> y[...]", formula="y = max x", slope="dx = dy where x is the maximum (shared equally among ties)")
 class max:  # noqa: A001
     onnx = "ReduceMax"
-    arguments, shape, errors = _arguments, _shape, _errors
+    arguments = _arguments
+
+    def shape(x, axes, keepdims):
+        _need_elements(x, axes)
+        return reduced(x, axes, keepdims)
+
+    def errors():
+        return [*_errors(), BadCall((np.zeros((0, 2)),), {}, ShapeError, "there is no maximum")]
 
     def samples(rng):
         def distinct(shape):
@@ -148,6 +160,7 @@ class max:  # noqa: A001
 @op("x[...] -> y[...] int64", formula="y = the first index of max x along axis")
 class argmax:
     differentiable = False
+    result = "int64"
     onnx = "ArgMax"
 
     def arguments(x, axis=-1):
@@ -155,6 +168,7 @@ class argmax:
         return (x,), {"axis": normalise_axes(axis, n)[0]}
 
     def shape(x, axis):
+        _need_elements(x, (axis,))
         return reduced(x, (axis,), False)
 
     def samples(rng):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from dlkit.errors import ConfigError, ShapeError
 
 Pair = tuple[int, int]
@@ -10,10 +12,17 @@ Padding = tuple[int, int, int, int]
 
 def pair(x: int | tuple[int, int], name: str, least: int = 1) -> Pair:
     """(vertical, horizontal) from an int or a pair.  Raises : ConfigError."""
-    result = (x, x) if isinstance(x, int) else tuple(x)
-    if len(result) != 2 or not all(isinstance(n, int) or hasattr(n, "__index__") for n in result) or min(result) < least:
+    try:
+        result = (x, x) if is_whole(x) else tuple(x)
+    except TypeError:
+        result = ()
+    if len(result) != 2 or not all(map(is_whole, result)) or min(result) < least:
         raise ConfigError(f"{name} (={x}) must be a whole number of at least {least}, or a pair of them")
     return int(result[0]), int(result[1])
+
+
+def is_whole(n: object) -> bool:
+    return isinstance(n, (int, np.integer)) and not isinstance(n, bool)
 
 
 def resolve_padding(padding: int | str | tuple, size: Pair, kernel: Pair, stride: Pair, dilation: Pair) -> Padding:
@@ -32,10 +41,10 @@ def resolve_padding(padding: int | str | tuple, size: Pair, kernel: Pair, stride
         return tuple(out)  # type: ignore[return-value]
     if isinstance(padding, str):
         raise ConfigError(f"padding {padding!r} is unknown; expected 'same', 'valid' or pixels")
-    four = (padding,) * 4 if isinstance(padding, int) else tuple(padding)
+    four = (padding,) * 4 if is_whole(padding) else tuple(padding) if isinstance(padding, (tuple, list)) else ()
     if len(four) == 2:
         four = (four[0], four[0], four[1], four[1])
-    if len(four) != 4 or min(four) < 0:
+    if len(four) != 4 or not all(map(is_whole, four)) or min(four) < 0:
         raise ConfigError(f"padding (={padding}) must be 'same', 'valid', pixels, a pair or (top, bottom, left, right)")
     return tuple(int(p) for p in four)  # type: ignore[return-value]
 

@@ -1,6 +1,6 @@
 """From a Python loop to a kernel, and from a caller's arrays to the arrays a kernel takes.
 
-A kernel is compiled in two variants from the same source: with one thread, for little work (and in a
+A kernel has two variants from the same source: with one thread, for little work (and in a
 fraction of the time), and with `prange` over all threads. Which one runs follows from the work alone, so
 the bits of a result do not depend on the number of threads.
 
@@ -57,8 +57,10 @@ class Kernel:
 
     __slots__ = ("parallel", "serial")
 
-    def __init__(self, function: FunctionType, reassociate: bool = False):
-        self.serial = jit(function, reassociate=reassociate)
+    def __init__(self, function: Any, reassociate: bool = False, threads: bool = True):
+        self.serial = self.parallel = jit(function, reassociate=reassociate)
+        if not threads:
+            return
         twin = renamed(function, function.__name__ + "_parallel", function)
         self.parallel = jit(twin, parallel=True, reassociate=reassociate)
 
@@ -66,11 +68,14 @@ class Kernel:
         (self.parallel if work >= PARALLEL else self.serial)(*args)
 
 
-def kernel(function: Any = None, *, reassociate: bool = False) -> Any:
-    """Decorator: a function that loops over `prange` becomes a Kernel."""
+def kernel(function: Any = None, *, reassociate: bool = False, threads: bool = True) -> Any:
+    """Decorator: a function that loops over `prange` becomes a Kernel.
+
+    threads : False where they gain less than the second or two that compiling for them takes.
+    """
     if function is None:
-        return functools.partial(Kernel, reassociate=reassociate)
-    return Kernel(function, reassociate)
+        return functools.partial(Kernel, reassociate=reassociate, threads=threads)
+    return Kernel(function, reassociate, threads)
 
 
 def loop_over(formula: Any, loop: Any) -> Kernel:

@@ -112,10 +112,10 @@ def log_sum_exp(x):
     return top, log(total)
 
 
-@kernel
+@kernel(threads=False)
 def softmax_rows(x, y):
     M, K = x.shape
-    for m in prange(M):
+    for m in range(M):
         top = x[m, 0]
         for k in range(1, K):
             if x[m, k] > top:
@@ -128,10 +128,10 @@ def softmax_rows(x, y):
             y[m, k] /= total
 
 
-@kernel
+@kernel(threads=False)
 def softmax_backward_rows(dy, y, dx):
     M, K = y.shape
-    for m in prange(M):
+    for m in range(M):
         total = 0.0
         for k in range(K):
             total += dy[m, k] * y[m, k]
@@ -139,19 +139,19 @@ def softmax_backward_rows(dy, y, dx):
             dx[m, k] = y[m, k] * (dy[m, k] - total)
 
 
-@kernel
+@kernel(threads=False)
 def log_softmax_rows(x, y):
     M, K = x.shape
-    for m in prange(M):
+    for m in range(M):
         top, log_sum = log_sum_exp(x[m])
         for k in range(K):
             y[m, k] = x[m, k] - top - log_sum
 
 
-@kernel
+@kernel(threads=False)
 def log_softmax_backward_rows(dy, y, dx):
     M, K = y.shape
-    for m in prange(M):
+    for m in range(M):
         total = 0.0
         for k in range(K):
             total += dy[m, k]

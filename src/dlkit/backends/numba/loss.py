@@ -3,7 +3,6 @@
 from math import exp
 
 import numpy as np
-from numba import prange
 
 from dlkit.backends.contract import Decline
 from dlkit.backends.numba._compile import jit, kernel, or_empty, real_but
@@ -21,10 +20,10 @@ def target(k, label, K, weights, smoothing):
     return q * weights[k] if weights.size else q
 
 
-@kernel
+@kernel(threads=False)
 def forward_rows(logits, labels, weights, smoothing, loss, p):
     M, K = logits.shape
-    for m in prange(M):
+    for m in range(M):
         top, log_sum = log_sum_exp(logits[m])
         total = 0.0
         for k in range(K):
@@ -36,10 +35,10 @@ def forward_rows(logits, labels, weights, smoothing, loss, p):
         loss[m] = total
 
 
-@kernel
+@kernel(threads=False)
 def backward_rows(dloss, p, labels, weights, smoothing, dlogits):
     M, K = p.shape
-    for m in prange(M):
+    for m in range(M):
         total = 0.0
         for k in range(K):
             total += target(k, labels[m], K, weights, smoothing)

@@ -2,8 +2,6 @@
 
 from math import sqrt
 
-from numba import prange
-
 from dlkit.backends.contract import Decline
 from dlkit.backends.numba._compile import in_place, kernel, or_empty, ready, unfit
 from dlkit.backends.numba.elementwise import flat
@@ -11,9 +9,9 @@ from dlkit.backends.numba.elementwise import flat
 __all__ = ["adam_step", "add_into", "rmsprop_step", "scale_into", "sgd_step"]
 
 
-@kernel
+@kernel(threads=False)
 def sgd(p, g, velocity, lr, momentum, nesterov, weight_decay):
-    for i in prange(p.size):
+    for i in range(p.size):
         d = g[i] + weight_decay * p[i]
         if velocity.size:
             v = momentum * velocity[i] + d
@@ -22,9 +20,9 @@ def sgd(p, g, velocity, lr, momentum, nesterov, weight_decay):
         p[i] -= lr * d
 
 
-@kernel
+@kernel(threads=False)
 def rmsprop(p, g, square, velocity, lr, rho, eps, momentum, weight_decay):
-    for i in prange(p.size):
+    for i in range(p.size):
         d = g[i] + weight_decay * p[i]
         s = rho * square[i] + (1 - rho) * d * d
         square[i] = s
@@ -35,10 +33,10 @@ def rmsprop(p, g, square, velocity, lr, rho, eps, momentum, weight_decay):
         p[i] -= lr * step
 
 
-@kernel
+@kernel(threads=False)
 def adam(p, g, m, v, lr, beta1, beta2, eps, shrink, weight_decay, bias1, bias2):
     """shrink: 1 - lr weight_decay if decoupled, else 1; bias: 1 - beta^t"""
-    for i in prange(p.size):
+    for i in range(p.size):
         q = shrink * p[i]
         d = g[i] + weight_decay * q
         mean = beta1 * m[i] + (1 - beta1) * d
@@ -48,15 +46,15 @@ def adam(p, g, m, v, lr, beta1, beta2, eps, shrink, weight_decay, bias1, bias2):
         p[i] = q - lr * (mean / bias1) / (sqrt(square / bias2) + eps)
 
 
-@kernel
+@kernel(threads=False)
 def add_each(x, y):
-    for i in prange(x.size):
+    for i in range(x.size):
         x[i] += y[i]
 
 
-@kernel
+@kernel(threads=False)
 def scale_each(x, factor):
-    for i in prange(x.size):
+    for i in range(x.size):
         x[i] *= factor
 
 

@@ -36,11 +36,12 @@ def max_rows(x, R, S, down, across, top, left, y, where):
                     w = j * across + s - left
                     if w < 0 or w >= W:
                         continue
+                    position = where.dtype.type(r * S + s)
                     for c in range(C):
-                        v, best = x[n, h, w, c], y[n, i, j, c]
-                        if fresh or (not v <= best and best == best):  # the first maximum, or the first NaN
-                            y[n, i, j, c] = v
-                            where[n, i, j, c] = r * S + s
+                        v, best, at = x[n, h, w, c], y[n, i, j, c], where[n, i, j, c]
+                        better = fresh | ((not v <= best) & (best == best))  # the first maximum, or NaN
+                        y[n, i, j, c] = v if better else best  # stored in any case: so LLVM vectorises
+                        where[n, i, j, c] = position if better else at
                     fresh = False
 
 

@@ -11,20 +11,20 @@ __all__ = [
 ]
 
 
-@kernel
+@kernel(threads=False)
 def repeat_rows(x, down, across, y):
     N, OH, OW, C = y.shape
-    for task in prange(N * OH):
+    for task in range(N * OH):
         n, i = task // OH, task % OH
         for j in range(OW):
             for c in range(C):
                 y[n, i, j, c] = x[n, i // down, j // across, c]
 
 
-@kernel
+@kernel(threads=False)
 def sum_blocks(dy, down, across, dx):
     N, H, W, C = dx.shape
-    for task in prange(N * H):
+    for task in range(N * H):
         n, h = task // H, task % H
         for w in range(W):
             for c in range(C):
