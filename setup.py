@@ -67,7 +67,8 @@ class BuildKernels(build_ext):
 def extension(pyx: Path) -> Extension:
     name = pyx.stem
     sources = [pyx, *sorted((CSRC / "common").glob("*.c")), *sorted((CSRC / name).glob("*.c"))]
-    depends = [*CSRC.glob("include/*.h"), *(CSRC / "kernels" / name).glob("*"), *(CSRC / name).glob("*.h"), *CSRC.glob("cython/*.pxd")]
+    depends = [*CSRC.glob("include/*.h"), *(CSRC / "kernels" / name).glob("*"), *(CSRC / name).glob("*.h"),
+               *CSRC.glob("cython/*.pxd")]
     return Extension(
         f"dlkit._native.{name}",
         [str(s) for s in sources],

@@ -62,7 +62,9 @@ def oracle(x, w, b, dy, stride, padding, dilation, groups):
 
 def close(got, want, dtype, terms, sums=None):
     """Equal but for the rounding of `terms` products; `sums`: the numbers before the activation, whose size counts."""
-    assert got.dtype == dtype and got.shape == want.shape and got.flags.c_contiguous
+    assert got.dtype == dtype
+    assert got.shape == want.shape
+    assert got.flags.c_contiguous
     scale = max(1.0, float(np.abs(want if sums is None else sums).max(initial=0)))
     assert np.abs(got - want).max(initial=0) <= scale * np.finfo(dtype).eps * (4 + 2 * np.sqrt(terms))
 
@@ -171,8 +173,8 @@ SIZES = [(1, 1, 1), (2, 3, 5), (7, 1, 9), (1, 300, 33), (6, 16, 16), (13, 17, 31
 @pytest.mark.parametrize("dtype", DTYPES, ids=["f32", "f64"])
 @pytest.mark.parametrize("ta", [False, True])
 @pytest.mark.parametrize("tb", [False, True])
-@pytest.mark.parametrize("M, I, O", SIZES)
-def test_matmul(M, I, O, ta, tb, dtype, threads):  # noqa: E741
+@pytest.mark.parametrize(("M", "I", "O"), SIZES)
+def test_matmul(M, I, O, ta, tb, dtype, threads):
     rng = np.random.default_rng(M + I + O)
     a, b = rng.standard_normal((M, I)).astype(dtype), rng.standard_normal((I, O)).astype(dtype)
     want = np.einsum("mi,io->mo", a.astype(np.float64), b.astype(np.float64))
@@ -202,8 +204,8 @@ def test_matmul_broadcasts(shapes, dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=["f32", "f64"])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("M, I, O", [(1, 2, 8), (4, 8, 1), (64, 784, 256), (33, 300, 50), (3, 0, 5), (0, 4, 5), (3, 4, 0)])
-def test_linear(M, I, O, activation, dtype):  # noqa: E741
+@pytest.mark.parametrize(("M", "I", "O"), [(1, 2, 8), (4, 8, 1), (64, 784, 256), (33, 300, 50), (3, 0, 5), (0, 4, 5), (3, 4, 0)])
+def test_linear(M, I, O, activation, dtype):
     rng = np.random.default_rng(1)
     x, w, b = (rng.standard_normal(s).astype(dtype) for s in ((M, I), (I, O), (O,)))
     want = np.einsum("mi,io->mo", x.astype(np.float64), w.astype(np.float64))
@@ -211,7 +213,7 @@ def test_linear(M, I, O, activation, dtype):  # noqa: E741
     close(matrix.linear_forward(x, w, None, activation), ACTIVATIONS[activation](want), dtype, I, want)
 
 
-@pytest.mark.parametrize("dtype, error", [(np.float32, 3e-7), (np.float64, 1e-13)])
+@pytest.mark.parametrize(("dtype", "error"), [(np.float32, 3e-7), (np.float64, 1e-13)])
 def test_activations_are_accurate(dtype, error):
     x = np.concatenate([np.linspace(-100, 100, 20001), np.linspace(-1, 1, 20001), np.geomspace(1e-30, 10, 999)]).astype(dtype)
     one, wide = np.ones((1, 1), dtype), x.astype(np.longdouble)
@@ -237,7 +239,7 @@ def test_no_images():
 
 
 def test_inputs_lie_as_they_like():
-    (x, w, b, dy), rest = operands((2, 9, 8, 6, 12, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 1), np.float32)
+    (x, w, b, _dy), rest = operands((2, 9, 8, 6, 12, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 1), np.float32)
     odd = np.empty(x.nbytes + 1, np.uint8)[1:].view(np.float32).reshape(x.shape)
     odd[...] = x
     strided = np.repeat(x, 2, axis=2)[:, :, ::2]
@@ -269,7 +271,7 @@ def test_declines_and_refuses():
         lambda: matrix.linear_forward(x[0, 0], w[0, 0], np.ones(3, np.float32), None),
         lambda: matrix.matmul(np.ones((2, 3, 4), np.float32), np.ones((3, 4, 5), np.float32)),
     ):
-        with pytest.raises(ValueError, match="shape|must|larger|activation|axes"):
+        with pytest.raises(ValueError, match=r"shape|must|larger|activation|axes"):
             wrong()
 
 
@@ -291,8 +293,10 @@ def test_nothing_outside_the_arrays(case, dtype):
         want = call(*arguments)
         room = np.full(want.size + 128, 77, dtype)
         call(*arguments, out=room[64:-64].reshape(want.shape))
-        assert (room[:64] == 77).all() and (room[-64:] == 77).all()
-        assert np.isfinite(want).all() and (room[64:-64] == want.ravel()).all()
+        assert (room[:64] == 77).all()
+        assert (room[-64:] == 77).all()
+        assert np.isfinite(want).all()
+        assert (room[64:-64] == want.ravel()).all()
 
 
 @pytest.mark.parametrize("isa", ["baseline", "avx2"])

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dlkit._native import matrix as _matrix
 from dlkit.backends.contract import Decline
 
-__all__ = ["matmul", "linear_forward", "conv2d_forward", "conv2d_backward_input", "conv2d_backward_weight"]
+__all__ = ["conv2d_backward_input", "conv2d_backward_weight", "conv2d_forward", "linear_forward", "matmul"]
 
 
 def matmul(a, b, transpose_a=False, transpose_b=False):

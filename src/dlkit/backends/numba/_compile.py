@@ -12,6 +12,7 @@ read-only. It notices a change in the file of the kernel, not in files the kerne
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 from collections.abc import Callable
 from time import perf_counter
@@ -26,13 +27,14 @@ from dlkit.backends.contract import Decline
 
 PARALLEL = 100_000  # simple operations, some 30 µs: less is not worth waking threads for
 
-if numba.config.THREADING_LAYER == "default":
+settings: Any = numba.config
+if settings.THREADING_LAYER == "default":
     try:
-        from numba.np.ufunc import omppool  # noqa: F401 - unlike workqueue, safe in several threads
+        importlib.import_module("numba.np.ufunc.omppool")  # unlike workqueue, safe in several threads
     except ImportError:
         pass
     else:
-        numba.config.THREADING_LAYER = "omp"
+        settings.THREADING_LAYER = "omp"
 
 
 # -- compiling -------------------------------------------------------------------------------------
@@ -45,7 +47,7 @@ def jit(function: Callable, parallel: bool = False, reassociate: bool = False) -
     lanes, NaN and infinity still honoured.
     """
     fast = {"contract", "reassoc"} if reassociate else {"contract"}
-    options = {"nogil": True, "error_model": "numpy", "fastmath": fast, "parallel": parallel}
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": fast, "parallel": parallel}
     try:
         return numba.njit(function, cache=True, **options)
     except RuntimeError:  # nowhere to write a cache: compile anew in each process
