@@ -154,7 +154,7 @@ def steps(name: str, shape: tuple) -> tuple[Callable, Callable]:
 
     for side in (ours, theirs):  # the answer here is that both learn the batch by heart
         first = side()
-        for _ in range(20):
+        for _ in range(100):
             last = side()
         if not last < 0.7 * first:
             sys.exit(f"against_torch: {name} did not learn its batch: {first:.3f} to {last:.3f}")

@@ -11,6 +11,9 @@ from libc.stdlib cimport free, malloc
 
 cnp.import_array()
 
+cdef extern from "dl_memory.h":
+    void dl_keep_memory()
+
 cdef extern from "dl_isa.h":
     int dl_isa_choice()
     int dl_isa_cpu()
@@ -364,3 +367,8 @@ def conv2d_backward_weight(x, dy, kernel, stride, padding, dilation, ptrdiff_t g
     if failed:
         raise MemoryError
     return dw
+
+
+def keep_memory():
+    """Tells the C library to keep freed blocks instead of giving their pages back: see dl_memory.h."""
+    dl_keep_memory()

@@ -92,6 +92,15 @@ static void S(sum_columns)(const REAL *x, REAL *y, long b, long c, double *work)
     }
 }
 
+/* y [.., c] = the columns of blocks lo..hi of x [.., b, c]; 1 if there is no memory for `size` doubles */
+static int S(sum_blocks)(const REAL *x, REAL *y, long b, long c, long size, long lo, long hi) {
+    double *work = malloc((size_t)size * sizeof(double));
+    if (work == NULL) return 1;
+    for (long i = lo; i < hi; i++) S(sum_columns)(x + i * b * c, y + i * c, b, c, work);
+    free(work);
+    return 0;
+}
+
 int K(sum)(const void *x_, void *y_, long a, long b, long c) {
     const REAL *x = x_;
     REAL *y = y_;
@@ -102,16 +111,12 @@ int K(sum)(const void *x_, void *y_, long a, long b, long c) {
         DL_SPLIT(a, 16, a * b, for (long i = lo; i < hi; i++) y[i] = (REAL)S(sum_runs)(S(sum_run), x + i * b, b));
     } else {
         const long k = S(fold)(c), f = k * c, size = f * S(parts)(b / k, f);
-        const int teams = a > 1 && dl_worth_threads(a * b * c);
         int failed = 0;
-#pragma omp parallel if (teams) reduction(| : failed)
-        {
-            double *work = malloc((size_t)size * sizeof(double));
-            failed = work == NULL;
-            const long id = teams ? dl_thread_id() : 0, of = teams ? dl_team() : 1;
-            for (long i = a * id / of; !failed && i < a * (id + 1) / of; i++)
-                S(sum_columns)(x + i * b * c, y + i * c, b, c, work);
-            free(work);
+        if (a > 1 && dl_worth_threads(a * b * c)) {
+#pragma omp parallel reduction(| : failed)
+            failed |= S(sum_blocks)(x, y, b, c, size, a * dl_thread_id() / dl_team(), a * (dl_thread_id() + 1) / dl_team());
+        } else { /* not `parallel if`: a region inside even an inactive one starts new threads every time */
+            failed = S(sum_blocks)(x, y, b, c, size, 0, a);
         }
         if (failed) return DL_NO_MEMORY;
     }

@@ -54,7 +54,7 @@ class TrainConfig:
     epochs: int = _option(20, "Passes over the training set.", "training")
     batch_size: int = _option(64, "Examples per step.", "training")
     optimizer: str = _option("adam", "Optimisation algorithm.", "training", OPTIMIZERS.names)
-    lr: float | None = _option(None, "Learning rate (default: the optimiser's own).", "training")
+    lr: float | None = _option(None, "Learning rate (default: the optimiser's own; 0.003 for adam in one_cycle).", "training")
     momentum: float | None = _option(None, "Momentum of momentum, nesterov and rmsprop.", "training")
     weight_decay: float = _option(0.0, "L2 regularisation as weight decay, on weights only.", "training")
     l2: float = _option(0.0, "L2 regularisation as a term of the loss, l2/2 · Σ w².", "training")
@@ -106,6 +106,8 @@ class TrainConfig:
         options: dict[str, Any] = {"weight_decay": self.weight_decay}
         if self.lr is not None:
             options["lr"] = self.lr
+        elif self.schedule == "one_cycle" and self.optimizer in ("adam", "adamw"):
+            options["lr"] = 3e-3  # a peak that lasts for a moment may be higher than a rate that stays
         if self.momentum is not None:
             if self.optimizer not in ("momentum", "nesterov", "rmsprop"):
                 raise ConfigError(f"momentum was given, but optimizer {self.optimizer!r} has none; "
