@@ -43,8 +43,12 @@ class BuildKernels(build_ext):
         for isa, isa_flags in ISAS.items():
             sources = sorted(str(p) for p in (CSRC / "kernels" / name).glob("*.c"))
             ext.extra_objects += self.compiler.compile(
-                sources, output_dir=str(Path(self.build_temp) / isa), macros=[*macros, ("DL_ISA", isa)],
-                include_dirs=ext.include_dirs, extra_postargs=flags + isa_flags, depends=ext.depends,
+                sources,
+                output_dir=str(Path(self.build_temp) / isa),
+                macros=[*macros, ("DL_ISA", isa)],
+                include_dirs=ext.include_dirs,
+                extra_postargs=flags + isa_flags,
+                depends=ext.depends,
             )
         super().build_extension(ext)
 
@@ -67,8 +71,12 @@ class BuildKernels(build_ext):
 def extension(pyx: Path) -> Extension:
     name = pyx.stem
     sources = [pyx, *sorted((CSRC / "common").glob("*.c")), *sorted((CSRC / name).glob("*.c"))]
-    depends = [*CSRC.glob("include/*.h"), *(CSRC / "kernels" / name).glob("*"), *(CSRC / name).glob("*.h"),
-               *CSRC.glob("cython/*.pxd")]
+    depends = [
+        *CSRC.glob("include/*.h"),
+        *(CSRC / "kernels" / name).glob("*"),
+        *(CSRC / name).glob("*.h"),
+        *CSRC.glob("cython/*.pxd"),
+    ]
     return Extension(
         f"dlkit._native.{name}",
         [str(s) for s in sources],
@@ -84,10 +92,7 @@ setup(
     package_dir=PACKAGES,
     packages=[
         "dlkit.cli",
-        *sorted(
-            ".".join(p.parent.relative_to("src").parts)
-            for p in Path("src/dlkit").rglob("__init__.py")
-        ),
+        *sorted(".".join(p.parent.relative_to("src").parts) for p in Path("src/dlkit").rglob("__init__.py")),
     ],
     package_data={"dlkit": ["py.typed"]},
     ext_modules=cythonize(
@@ -95,8 +100,12 @@ setup(
         include_path=[str(CSRC / "cython")],
         build_dir="build",
         compiler_directives={
-            "language_level": 3, "boundscheck": DEBUG, "wraparound": False, "cdivision": True,
-            "initializedcheck": DEBUG, "embedsignature": True,
+            "language_level": 3,
+            "boundscheck": DEBUG,
+            "wraparound": False,
+            "cdivision": True,
+            "initializedcheck": DEBUG,
+            "embedsignature": True,
         },
     ),
     cmdclass={"build_ext": BuildKernels},

@@ -34,13 +34,21 @@ except ImportError:
     sys.exit("against_torch: PyTorch is not installed here; pip install torch")
 
 CONVOLUTIONS = [  # N, H, W, C, K, R, stride, padding
-    (64, 28, 28, 1, 6, 5, 1, 2), (64, 14, 14, 6, 16, 5, 1, 0), (64, 32, 32, 3, 16, 3, 1, 1), (64, 32, 32, 16, 16, 3, 1, 1),
-    (64, 32, 32, 16, 32, 3, 2, 1), (64, 16, 16, 32, 32, 3, 1, 1), (64, 8, 8, 64, 64, 3, 1, 1), (8, 56, 56, 64, 64, 3, 1, 1),
-    (8, 28, 28, 128, 128, 3, 1, 1)]
+    (64, 28, 28, 1, 6, 5, 1, 2),
+    (64, 14, 14, 6, 16, 5, 1, 0),
+    (64, 32, 32, 3, 16, 3, 1, 1),
+    (64, 32, 32, 16, 16, 3, 1, 1),
+    (64, 32, 32, 16, 32, 3, 2, 1),
+    (64, 16, 16, 32, 32, 3, 1, 1),
+    (64, 8, 8, 64, 64, 3, 1, 1),
+    (8, 56, 56, 64, 64, 3, 1, 1),
+    (8, 28, 28, 128, 128, 3, 1, 1),
+]
 
 
 def alternate(ours: Callable, theirs: Callable, rounds: int = 15, budget: float = 0.02) -> tuple[float, float]:
     """Median milliseconds of each, both warmed up, blocks of one and of the other in turn."""
+
     def block(f: Callable, count: int) -> float:
         began = time.perf_counter()
         for _ in range(count):
@@ -61,37 +69,54 @@ def close(ours: np.ndarray, theirs: np.ndarray, what: str, tolerance: float = 1e
         sys.exit(f"against_torch: {what}: the answers differ by {error:.1e} of the largest value")
 
 
-def convolutions() -> list[dict]:
-    k, rng, rows = kernels(), np.random.default_rng(0), []
-    for n, h, w, c, f, r, s, p in CONVOLUTIONS:
-        x = rng.standard_normal((n, h, w, c)).astype(np.float32)
-        filters = rng.standard_normal((r, r, c, f)).astype(np.float32)
-        geometry = ((s, s), (p, p, p, p), (1, 1), 1)
-        y = k.conv2d_forward(x, filters, None, *geometry, None)
-        dy = rng.standard_normal(y.shape).astype(np.float32)
-        tx = torch.tensor(x).permute(0, 3, 1, 2)
-        tw = torch.tensor(filters).permute(3, 2, 0, 1).contiguous(memory_format=torch.channels_last)
-        tdy = torch.tensor(dy).permute(0, 3, 1, 2)
+def convolution(layer: tuple) -> list[dict]:
+    n, h, w, c, f, r, s, p = layer
+    k, rng = kernels(), np.random.default_rng(0)
+    x = rng.standard_normal((n, h, w, c)).astype(np.float32)
+    filters = rng.standard_normal((r, r, c, f)).astype(np.float32)
+    geometry = ((s, s), (p, p, p, p), (1, 1), 1)
+    y = k.conv2d_forward(x, filters, None, *geometry, None)
+    dy = rng.standard_normal(y.shape).astype(np.float32)
+    tx = torch.tensor(x).permute(0, 3, 1, 2)
+    tw = torch.tensor(filters).permute(3, 2, 0, 1).contiguous(memory_format=torch.channels_last)
+    tdy = torch.tensor(dy).permute(0, 3, 1, 2)
 
-        def back(mask: list[bool], tx=tx, tw=tw, tdy=tdy, s=s, p=p):
-            return torch.ops.aten.convolution_backward(tdy, tx, tw, None, [s, s], [p, p], [1, 1], False, [0, 0], 1, mask)
+    def torch_gradient(which: int) -> torch.Tensor:
+        mask = [which == 0, which == 1, False]
+        sizes = ([s, s], [p, p], [1, 1])
+        return torch.ops.aten.convolution_backward(tdy, tx, tw, None, *sizes, False, [0, 0], 1, mask)[which]
 
-        directions = {
-            "forward": (lambda: k.conv2d_forward(x, filters, None, *geometry, None),
-                        lambda: torch.nn.functional.conv2d(tx, tw, stride=s, padding=p), lambda t: t.permute(0, 2, 3, 1)),
-            "input gradient": (lambda: k.conv2d_backward_input(dy, filters, (h, w), *geometry),
-                               lambda: back([True, False, False])[0], lambda t: t.permute(0, 2, 3, 1)),
-            "weight gradient": (lambda: k.conv2d_backward_weight(x, dy, (r, r), *geometry),
-                                lambda: back([False, True, False])[1], lambda t: t.permute(2, 3, 1, 0)),
-        }
-        gflop = 2e-9 * y.size * r * r * c
-        for name, (ours, theirs, layout) in directions.items():
-            with torch.no_grad():
-                close(ours(), layout(theirs()).numpy(), f"{name} of {n}x{h}x{w}x{c}")
-                a, b = alternate(ours, theirs)
-            rows.append({"case": f"conv {n}x{h}x{w}x{c} {r}x{r} {f} s{s} {name}", "dlkit_ms": a, "torch_ms": b, "ratio": b / a,
-                         "gflops": 1e3 * gflop / a})
+    nhwc, rsck = (0, 2, 3, 1), (2, 3, 1, 0)
+    directions = {
+        "forward": (
+            lambda: k.conv2d_forward(x, filters, None, *geometry, None),
+            lambda: torch.nn.functional.conv2d(tx, tw, stride=s, padding=p),
+            nhwc,
+        ),
+        "input gradient": (
+            lambda: k.conv2d_backward_input(dy, filters, (h, w), *geometry),
+            lambda: torch_gradient(0),
+            nhwc,
+        ),
+        "weight gradient": (
+            lambda: k.conv2d_backward_weight(x, dy, (r, r), *geometry),
+            lambda: torch_gradient(1),
+            rsck,
+        ),
+    }
+    gflop = 2e-9 * y.size * r * r * c
+    rows = []
+    for name, (ours, theirs, axes) in directions.items():
+        case = f"conv {n}x{h}x{w}x{c} {r}x{r} {f} s{s} {name}"
+        with torch.no_grad():
+            close(ours(), theirs().permute(axes).numpy(), case)
+            a, b = alternate(ours, theirs)
+        rows.append({"case": case, "dlkit_ms": a, "torch_ms": b, "ratio": b / a, "gflops": 1e3 * gflop / a})
     return rows
+
+
+def convolutions() -> list[dict]:
+    return [row for layer in CONVOLUTIONS for row in convolution(layer)]
 
 
 def torch_model(name: str) -> torch.nn.Module:
@@ -99,8 +124,20 @@ def torch_model(name: str) -> torch.nn.Module:
     if name == "mlp":
         return t.Sequential(t.Flatten(), t.Linear(784, 256), t.ReLU(), t.Linear(256, 128), t.ReLU(), t.Linear(128, 10))
     if name == "lenet5":
-        return t.Sequential(t.Conv2d(1, 6, 5, padding=2), t.Tanh(), t.AvgPool2d(2), t.Conv2d(6, 16, 5), t.Tanh(), t.AvgPool2d(2),
-                            t.Flatten(), t.Linear(400, 120), t.Tanh(), t.Linear(120, 84), t.Tanh(), t.Linear(84, 10))
+        return t.Sequential(
+            t.Conv2d(1, 6, 5, padding=2),
+            t.Tanh(),
+            t.AvgPool2d(2),
+            t.Conv2d(6, 16, 5),
+            t.Tanh(),
+            t.AvgPool2d(2),
+            t.Flatten(),
+            t.Linear(400, 120),
+            t.Tanh(),
+            t.Linear(120, 84),
+            t.Tanh(),
+            t.Linear(84, 10),
+        )
 
     class Block(t.Module):
         def __init__(self, a: int, b: int, s: int):
@@ -112,7 +149,7 @@ def torch_model(name: str) -> torch.nn.Module:
         def forward(self, x):
             y = self.n2(self.c2(self.n1(self.c1(x)).relu_()))
             if self.s > 1:
-                x = torch.nn.functional.pad(x[:, :, ::self.s, ::self.s], (0, 0, 0, 0, 0, self.extra))
+                x = torch.nn.functional.pad(x[:, :, :: self.s, :: self.s], (0, 0, 0, 0, 0, self.extra))
             return (x + y).relu_()
 
     layers, width = [t.Conv2d(3, 16, 3, 1, 1, bias=False), t.BatchNorm2d(16), t.ReLU(True)], 16
@@ -192,7 +229,7 @@ def epochs(rounds: int = 3) -> list[dict]:
     def theirs(epoch: int) -> None:
         order = torch.randperm(60_000)
         for i in range(0, 60_000, 64):
-            batch = order[i:i + 64]
+            batch = order[i : i + 64]
             x = ((tensor_images[batch].float() / 255 - mean) / std).contiguous(memory_format=torch.channels_last)
             value = torch.nn.functional.cross_entropy(net(x), tensor_labels[batch])
             adam.zero_grad()
@@ -220,12 +257,19 @@ def main() -> None:
     set_num_threads(options.threads)
     torch.set_num_threads(options.threads)
     wanted = options.what or ["conv", "step", "epoch"]
-    rows = [row for name, f in (("conv", convolutions), ("step", training_steps), ("epoch", epochs)) if name in wanted for row in f()]
+    rows = [
+        row
+        for name, f in (("conv", convolutions), ("step", training_steps), ("epoch", epochs))
+        if name in wanted
+        for row in f()
+    ]
     if options.json:
         print(json.dumps(rows))
         return
-    print(f"dlkit {dlkit.__version__} ({dlkit.backends.current_backend()}), PyTorch {torch.__version__} channels_last, "
-          f"{options.threads} threads, float32; ratio = PyTorch / dlkit")
+    print(
+        f"dlkit {dlkit.__version__} ({dlkit.backends.current_backend()}), PyTorch {torch.__version__} channels_last, "
+        f"{options.threads} threads, float32; ratio = PyTorch / dlkit"
+    )
     for row in rows:
         speed = f"{row['gflops']:8.1f} GFLOP/s" if "gflops" in row else ""
         print(f"{row['case']:52s} {row['dlkit_ms']:10.3f} ms {row['torch_ms']:10.3f} ms   {row['ratio']:5.2f}{speed}")

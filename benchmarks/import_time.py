@@ -18,5 +18,8 @@ def median(command: list[str], runs: int = 15) -> float:
 
 if __name__ == "__main__":
     empty = median([sys.executable, "-c", "pass"])
-    for name, code in (("import dlkit", "import dlkit"), ("dlkit --help", "from dlkit.cli.main import main; main(['--help'])")):
+    for name, code in (
+        ("import dlkit", "import dlkit"),
+        ("dlkit --help", "from dlkit.cli.main import main; main(['--help'])"),
+    ):
         print(f"{name:14s} {median([sys.executable, '-c', code]):.3f} s (an empty Python: {empty:.3f} s)")

@@ -30,8 +30,11 @@ def test_convolution(benchmark, backend, layer, direction):
     x, f = rng.standard_normal((n, h, w, c)).astype(np.float32), rng.standard_normal((r, r, c, k)).astype(np.float32)
     geometry = ((1, 1), (0, 0, 0, 0), (1, 1), 1)
     dy = rng.standard_normal((n, h - r + 1, w - r + 1, k)).astype(np.float32)
-    args = {"conv2d_forward": (x, f, None, *geometry, None), "conv2d_backward_input": (dy, f, (h, w), *geometry),
-            "conv2d_backward_weight": (x, dy, (r, r), *geometry)}[direction]
+    args = {
+        "conv2d_forward": (x, f, None, *geometry, None),
+        "conv2d_backward_input": (dy, f, (h, w), *geometry),
+        "conv2d_backward_weight": (x, dy, (r, r), *geometry),
+    }[direction]
     expected = reference(direction, *args)
     got = benchmark(getattr(kernels(), direction), *args)
     assert np.abs(got - expected).max() <= 1e-4 * np.abs(expected).max()

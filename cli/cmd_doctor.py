@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import click
-
 from dlkit.cli.output import json_option, print_json, table
 
 
@@ -23,8 +22,13 @@ def command(kernels: bool, as_json: bool) -> int:
     if as_json:
         print_json(found.to_dict())
         return 1 if found.problems else 0
-    for title, values in (("machine", found.machine), ("native kernels", found.native), ("backends", found.backends),
-                          ("versions", found.versions), ("environment", found.environment)):
+    for title, values in (
+        ("machine", found.machine),
+        ("native kernels", found.native),
+        ("backends", found.backends),
+        ("versions", found.versions),
+        ("environment", found.environment),
+    ):
         if values:
             click.echo(title)
             for name, value in values.items():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import click
-
 from dlkit.cli.output import finite, json_option, percent, print_json, table
 
 
@@ -11,7 +10,9 @@ from dlkit.cli.output import finite, json_option, percent, print_json, table
 @click.argument("run")
 @click.option("--data", help="Another data set with the same classes, instead of the run's own.")
 @click.option("--split", type=click.Choice(["test", "val", "train"]), default="test", show_default=True)
-@click.option("--mistakes", type=click.IntRange(0, 200), default=24, show_default=True, help="How many mistakes to picture.")
+@click.option(
+    "--mistakes", type=click.IntRange(0, 200), default=24, show_default=True, help="How many mistakes to picture."
+)
 @json_option
 def command(run: str, data: str | None, split: str, mistakes: int, as_json: bool) -> None:
     """Measure the best network of RUN on its test set.
@@ -26,10 +27,14 @@ def command(run: str, data: str | None, split: str, mistakes: int, as_json: bool
     if as_json:
         print_json(finite(result.to_dict()))
         return
-    click.echo(f"{result.data} {result.split}: {result.examples:,} examples   accuracy {percent(result.accuracy)}   "
-               f"loss {result.loss:.4f}\n")
-    rows = [(name, *(f"{s[q]:.3f}" for q in ("precision", "recall", "f1")), int(s["support"]))
-            for name, s in result.per_class.items()]
+    click.echo(
+        f"{result.data} {result.split}: {result.examples:,} examples   accuracy {percent(result.accuracy)}   "
+        f"loss {result.loss:.4f}\n"
+    )
+    rows = [
+        (name, *(f"{s[q]:.3f}" for q in ("precision", "recall", "f1")), int(s["support"]))
+        for name, s in result.per_class.items()
+    ]
     click.echo(table(rows, ("class", "precision", "recall", "F1", "examples"), right=(1, 2, 3, 4)))
     if len(result.classes) <= 20:
         click.echo("\nconfusion (rows: true, columns: predicted)")

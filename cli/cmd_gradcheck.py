@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 import click
-
 from dlkit.cli.output import bar, finite, json_option, print_json, table
 
 
@@ -19,8 +18,17 @@ from dlkit.cli.output import bar, finite, json_option, print_json, table
 @click.option("--fail-fast", is_flag=True, help="Stop at the first wrong gradient.")
 @click.option("--list", "only_list", is_flag=True, help="Show what would be checked.")
 @json_option
-def command(pattern: str | None, backend: str | None, models: bool, seed: int, eps: float, tolerance: float,
-            fail_fast: bool, only_list: bool, as_json: bool) -> int:
+def command(
+    pattern: str | None,
+    backend: str | None,
+    models: bool,
+    seed: int,
+    eps: float,
+    tolerance: float,
+    fail_fast: bool,
+    only_list: bool,
+    as_json: bool,
+) -> int:
     """Check the gradient of every op and network against central differences in float64. Exit status 1 if any is wrong.
 
     \b
@@ -48,13 +56,34 @@ def command(pattern: str | None, backend: str | None, models: bool, seed: int, e
     worst = max(reports, key=lambda r: r.worst.error)
     seconds = time.perf_counter() - began
     if as_json:
-        print_json(finite({"checked": len(reports), "failed": len(failed), "seconds": seconds, "worst": worst.to_dict(),
-                           "ops": [r.to_dict() for r in reports]}))
+        print_json(
+            finite(
+                {
+                    "checked": len(reports),
+                    "failed": len(failed),
+                    "seconds": seconds,
+                    "worst": worst.to_dict(),
+                    "ops": [r.to_dict() for r in reports],
+                }
+            )
+        )
     else:
-        rows = [(r.name, r.kind, r.samples, r.elements, f"{r.worst.error:.1e}", f"{r.seconds:.2f}",
-                 "ok" if r.passed else "WRONG: " + r.failure) for r in reports]
+        rows = [
+            (
+                r.name,
+                r.kind,
+                r.samples,
+                r.elements,
+                f"{r.worst.error:.1e}",
+                f"{r.seconds:.2f}",
+                "ok" if r.passed else "WRONG: " + r.failure,
+            )
+            for r in reports
+        ]
         header = ("name", "", "samples", "elements", "worst error", "s", "")
         click.echo(table(rows, header, right=(2, 3, 4, 5)))
-        click.echo(f"\n{len(reports)} checked on {worst.backend}, {len(failed)} wrong, in {seconds:.1f} s; "
-                   f"worst relative error {worst.worst.error:.1e} in {worst.name}")
+        click.echo(
+            f"\n{len(reports)} checked on {worst.backend}, {len(failed)} wrong, in {seconds:.1f} s; "
+            f"worst relative error {worst.worst.error:.1e} in {worst.name}"
+        )
     return 1 if failed else 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import click
-
 from dlkit.cli.output import json_option, print_json, table
 
 
@@ -21,5 +20,7 @@ def command(as_json: bool) -> None:
     if as_json:
         print_json({m.name: {"summary": m.summary, "source": m.source, "options": m.options} for m in MODELS.values()})
     else:
-        rows = [(m.name, m.summary, ", ".join(m.options), m.source) for m in sorted(MODELS.values(), key=lambda m: m.name)]
+        rows = [
+            (m.name, m.summary, ", ".join(m.options), m.source) for m in sorted(MODELS.values(), key=lambda m: m.name)
+        ]
         click.echo(table(rows, ("model", "", "options", "source")))

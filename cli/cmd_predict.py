@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import click
-
 from dlkit.cli.output import json_option, percent, print_json, table
 
 
@@ -30,7 +29,9 @@ def command(run: str, files: tuple[str, ...], top: int, as_json: bool) -> int:
         for r in results:
             if not r.error:
                 best = sorted(r.probabilities.items(), key=lambda item: -item[1])[:top]
-                rows.append((r.file, r.label, percent(r.probability), ", ".join(f"{c} {percent(p)}" for c, p in best[1:])))
+                rows.append(
+                    (r.file, r.label, percent(r.probability), ", ".join(f"{c} {percent(p)}" for c, p in best[1:]))
+                )
         if rows:
             click.echo(table(rows, ("file", "class", "probability", "next"), right=(2,)))
     for r in failed:

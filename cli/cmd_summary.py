@@ -6,15 +6,20 @@ import dataclasses
 from typing import Any
 
 import click
-
 from dlkit.cli.options import Numbers, options_of
 from dlkit.cli.output import json_option, print_json
+
 from dlkit.train.config import TrainConfig
 
 _model_fields = [f for f in dataclasses.fields(TrainConfig) if f.metadata["group"] == "model" and f.name != "model"]
 ModelOptions = dataclasses.make_dataclass(
-    "ModelOptions", [(f.name, TrainConfig.__annotations__[f.name], dataclasses.field(default=None, metadata=f.metadata))
-                     for f in _model_fields], namespace={"__module__": TrainConfig.__module__})
+    "ModelOptions",
+    [
+        (f.name, TrainConfig.__annotations__[f.name], dataclasses.field(default=None, metadata=f.metadata))
+        for f in _model_fields
+    ],
+    namespace={"__module__": TrainConfig.__module__},
+)
 
 
 class Shape(Numbers):
@@ -31,12 +36,16 @@ class Shape(Numbers):
 
 @click.command(name="summary")
 @click.argument("model")
-@click.option("--input", "input_shape", type=Shape(), default="32x32x3", show_default=True, help="Shape of one example.")
+@click.option(
+    "--input", "input_shape", type=Shape(), default="32x32x3", show_default=True, help="Shape of one example."
+)
 @click.option("--classes", type=click.IntRange(1), default=10, show_default=True)
 @click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True, help="For the memory figures.")
 @options_of(ModelOptions)
 @json_option
-def command(model: str, input_shape: tuple[int, ...], classes: int, batch_size: int, as_json: bool, **options: Any) -> None:
+def command(
+    model: str, input_shape: tuple[int, ...], classes: int, batch_size: int, as_json: bool, **options: Any
+) -> None:
     """Show the layers of MODEL, with shapes, parameters, FLOPs and memory; nothing is computed.
 
     \b

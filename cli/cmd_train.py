@@ -7,9 +7,9 @@ import time
 from typing import Any
 
 import click
-
 from dlkit.cli.options import options_of
 from dlkit.cli.output import bar, finite, json_option, percent, print_json
+
 from dlkit.errors import ConfigError
 from dlkit.train.config import TrainConfig, read_toml
 
@@ -21,9 +21,12 @@ class ProgressBar:
 
     def start(self, trainer: Any) -> None:
         n, val = len(trainer.train_source), trainer.val_source
-        click.echo(f"{trainer.dataset.name}: {n:,} training, {len(val) if val else 0:,} validation, "
-                   f"{len(trainer.dataset.test or ()):,} test examples of {'×'.join(map(str, trainer.dataset.train.shape))}, "
-                   f"{len(trainer.dataset.classes)} classes", err=True)
+        click.echo(
+            f"{trainer.dataset.name}: {n:,} training, {len(val) if val else 0:,} validation, "
+            f"{len(trainer.dataset.test or ()):,} test examples of {'×'.join(map(str, trainer.dataset.train.shape))}, "
+            f"{len(trainer.dataset.classes)} classes",
+            err=True,
+        )
         for note in trainer.dataset.remarks():
             click.echo(f"  {note}", err=True)
         click.echo(f"{trainer.model_name}: {trainer.model.parameter_count():,} parameters", err=True)
@@ -43,13 +46,22 @@ class ProgressBar:
         if self.bar is not None:
             self.bar.close()
             self.bar = None
-        val = f"   validation loss {row['val_loss']:.4f} accuracy {percent(row['val_accuracy'])}" if "val_loss" in row else ""
-        click.echo(f"epoch {row['epoch']:3d}/{trainer.config.epochs}   loss {row['train_loss']:.4f} "
-                   f"accuracy {percent(row['train_accuracy'])}{val}   {trainer.state.seconds:.1f} s", err=True)
+        val = (
+            f"   validation loss {row['val_loss']:.4f} accuracy {percent(row['val_accuracy'])}"
+            if "val_loss" in row
+            else ""
+        )
+        click.echo(
+            f"epoch {row['epoch']:3d}/{trainer.config.epochs}   loss {row['train_loss']:.4f} "
+            f"accuracy {percent(row['train_accuracy'])}{val}   {trainer.state.seconds:.1f} s",
+            err=True,
+        )
 
 
 @click.command(name="train")
-@click.option("--config", "config_file", type=click.Path(), help="TOML file with any of these options; flags win over it.")
+@click.option(
+    "--config", "config_file", type=click.Path(), help="TOML file with any of these options; flags win over it."
+)
 @click.option("--resume", metavar="RUN", help="Go on with an interrupted run.")
 @options_of(TrainConfig)
 @json_option
@@ -68,8 +80,10 @@ def command(config_file: str | None, resume: str | None, as_json: bool, **flags:
     given = {name: value for name, value in flags.items() if value is not None}
     if resume:
         if fixed := [n for n in given if n not in RESUMABLE] + (["config"] if config_file else []):
-            raise ConfigError(f"--{fixed[0].replace('_', '-')} cannot change when a run is resumed; only "
-                              f"{', '.join('--' + n for n in RESUMABLE)} can")
+            raise ConfigError(
+                f"--{fixed[0].replace('_', '-')} cannot change when a run is resumed; only "
+                f"{', '.join('--' + n for n in RESUMABLE)} can"
+            )
         trainer = Trainer.resume(resume, **given)
     else:
         values = {**(read_toml(config_file) if config_file else {}), **given}
@@ -79,13 +93,17 @@ def command(config_file: str | None, resume: str | None, as_json: bool, **flags:
         print_json(finite(result.to_dict()))
     elif result.stopped == "interrupted":
         state = trainer.state
-        click.echo(f"stopped in epoch {state.epoch + 1} after {state.batch} of {len(trainer.loader)} batches; "
-                   f"go on with: dlkit train --resume {result.run}")
+        click.echo(
+            f"stopped in epoch {state.epoch + 1} after {state.batch} of {len(trainer.loader)} batches; "
+            f"go on with: dlkit train --resume {result.run}"
+        )
     else:
         early = " (stopped early)" if result.stopped == "early" else ""
         if result.test_accuracy is not None:
             click.echo(f"test accuracy {percent(result.test_accuracy)}   loss {result.test_loss:.4f}")
-        click.echo(f"{result.epochs} epochs{early}, best {result.best_epoch}, in {result.seconds:.1f} s on {result.backend}")
+        click.echo(
+            f"{result.epochs} epochs{early}, best {result.best_epoch}, in {result.seconds:.1f} s on {result.backend}"
+        )
         click.echo(f"saved in {result.run}")
     sys.stdout.flush()
     return 130 if result.stopped == "interrupted" else 0

@@ -49,5 +49,6 @@ def _option(f: dataclasses.Field, kind: Any) -> Callable:
     metavar = None
     if (choices := f.metadata["choices"]) is not None:
         metavar = "[" + "|".join(choices() if callable(choices) else choices) + "]"
-    return click.option(flag, f.name, type={int: int, float: float, str: str}[kind], default=None, help=help_text,
-                        metavar=metavar)
+    return click.option(
+        flag, f.name, type={int: int, float: float, str: str}[kind], default=None, help=help_text, metavar=metavar
+    )

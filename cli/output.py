@@ -8,7 +8,9 @@ from typing import Any
 
 import click
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else there.")
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else there."
+)
 
 
 def print_json(value: Any) -> None:
@@ -45,4 +47,6 @@ def bar(total: int, unit: str, leave: bool = False) -> Any:
     """A tqdm bar on stderr if that is a terminal, else one that shows nothing."""
     from tqdm import tqdm
 
-    return tqdm(total=total, unit=unit, leave=leave, disable=not sys.stderr.isatty(), dynamic_ncols=True, file=sys.stderr)
+    return tqdm(
+        total=total, unit=unit, leave=leave, disable=not sys.stderr.isatty(), dynamic_ncols=True, file=sys.stderr
+    )

@@ -30,7 +30,7 @@ class OpaqueArray:
     """Shape and dtype of an array that is elsewhere."""
 
     __slots__ = ("__weakref__", "_elsewhere")
-    __array_ufunc__ = None                      # NumPy refuses it instead of making an object array of it
+    __array_ufunc__ = None  # NumPy refuses it instead of making an object array of it
 
     def __init__(self, array: np.ndarray):
         self._elsewhere = array

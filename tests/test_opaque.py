@@ -12,7 +12,7 @@ from dlkit import Tensor
 from dlkit.backends import current_backend, kernels, use_backend
 from dlkit.errors import BackendError
 
-LOOKS = {"cross_entropy": 1, "gather": 1}       # labels and indices are checked on the host, once each
+LOOKS = {"cross_entropy": 1, "gather": 1}  # labels and indices are checked on the host, once each
 
 
 @pytest.fixture(autouse=True)
@@ -27,10 +27,18 @@ def on_device(case: Case):
         k: Tensor(v, device=opaque.DEVICE) if k == "mask" else v
         for k, v in ((k, converted(v, case.float)) for k, v in case.sample.attributes.items())
     }
-    grad = [i for i, x in enumerate(case.sample.inputs)
-            if isinstance(x, np.ndarray) and x.dtype.kind == "f" and i not in case.op.nondiff]
-    return call(case.op, [converted(x, case.float) for x in case.sample.inputs], attributes,
-                grad if case.op.differentiable else [], opaque.DEVICE)
+    grad = [
+        i
+        for i, x in enumerate(case.sample.inputs)
+        if isinstance(x, np.ndarray) and x.dtype.kind == "f" and i not in case.op.nondiff
+    ]
+    return call(
+        case.op,
+        [converted(x, case.float) for x in case.sample.inputs],
+        attributes,
+        grad if case.op.differentiable else [],
+        opaque.DEVICE,
+    )
 
 
 @pytest.mark.parametrize("case", cases(("f64", "f32")), ids=str)
@@ -86,8 +94,17 @@ def test_second_derivative_stays_on_the_device(case: Case):
 def test_opaque_arrays_are_opaque():
     x = Tensor(np.arange(6.0).reshape(2, 3), device=opaque.DEVICE).data
     assert (x.shape, x.dtype) == ((2, 3), np.float64)
-    for touch in (lambda: x + 1, lambda: np.ones(3) * x, lambda: x[0], lambda: float(x), lambda: len(x),
-                  lambda: iter(x), lambda: np.exp(x), lambda: bool(x), lambda: x.sum()):
+    for touch in (
+        lambda: x + 1,
+        lambda: np.ones(3) * x,
+        lambda: x[0],
+        lambda: float(x),
+        lambda: len(x),
+        lambda: iter(x),
+        lambda: np.exp(x),
+        lambda: bool(x),
+        lambda: x.sum(),
+    ):
         with pytest.raises((TypeError, AttributeError)):
             touch()
     assert np.asarray(x).dtype == object, "NumPy cannot read it"
@@ -148,13 +165,28 @@ def test_a_whole_training_with_checkpoint_runs_on_the_device(tmp_path, monkeypat
     from dlkit.train import TrainConfig, Trainer
 
     rng = np.random.default_rng(0)
-    data = Dataset("noise", ["a", "b", "c"], ArraySource(rng.integers(0, 256, (30, 8, 8, 1)).astype(np.uint8), np.arange(30) % 3),
-                   ArraySource(rng.integers(0, 256, (9, 8, 8, 1)).astype(np.uint8), np.arange(9) % 3))
+    data = Dataset(
+        "noise",
+        ["a", "b", "c"],
+        ArraySource(rng.integers(0, 256, (30, 8, 8, 1)).astype(np.uint8), np.arange(30) % 3),
+        ArraySource(rng.integers(0, 256, (9, 8, 8, 1)).astype(np.uint8), np.arange(9) % 3),
+    )
     monkeypatch.setattr("dlkit.train.loop.load_data", lambda config: data)
 
     def train(name, device):
-        config = TrainConfig(model="cnn", width=4, dropout=0.2, epochs=2, batch_size=8, optimizer=optimizer, lr=0.01, l2=1e-3,
-                             clip_norm=1.0, val_split=0.2, out=str(tmp_path / name))
+        config = TrainConfig(
+            model="cnn",
+            width=4,
+            dropout=0.2,
+            epochs=2,
+            batch_size=8,
+            optimizer=optimizer,
+            lr=0.01,
+            l2=1e-3,
+            clip_norm=1.0,
+            val_split=0.2,
+            out=str(tmp_path / name),
+        )
         with opaque.counting() as transfers:
             result = Trainer(config, device=device).fit()
         return result, transfers

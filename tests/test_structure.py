@@ -34,7 +34,7 @@ def imported_layers(path):
         if isinstance(node, ast.Import):
             names = [a.name for a in node.names]
         elif isinstance(node, ast.ImportFrom):
-            base = package[:len(package) - node.level + 1] if node.level else []
+            base = package[: len(package) - node.level + 1] if node.level else []
             module = ".".join([*base, *([node.module] if node.module else [])])
             names = [module] if module != "dlkit" else [f"dlkit.{a.name}" for a in node.names]
         for name in names:
@@ -43,8 +43,9 @@ def imported_layers(path):
                 yield parts[1]
 
 
-@pytest.mark.parametrize("path", [f for f in FILES if f.name != "__init__.py" or f.parent != SOURCE],
-                         ids=lambda p: str(p.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path", [f for f in FILES if f.name != "__init__.py" or f.parent != SOURCE], ids=lambda p: str(p.relative_to(ROOT))
+)
 def test_imports_point_downwards(path):
     layer = layer_of(path)
     assert layer in RANK, f"{layer} has no place in the picture"
@@ -63,6 +64,9 @@ def test_no_op_or_layer_asks_which_backend_runs():
 
 def test_the_reference_backend_needs_numpy_alone():
     for path in (SOURCE / "backends" / "reference").glob("*.py"):
-        roots = {(n.names[0].name if isinstance(n, ast.Import) else n.module or "").split(".")[0]
-                 for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, (ast.Import, ast.ImportFrom))}
+        roots = {
+            (n.names[0].name if isinstance(n, ast.Import) else n.module or "").split(".")[0]
+            for n in ast.walk(ast.parse(path.read_text()))
+            if isinstance(n, (ast.Import, ast.ImportFrom))
+        }
         assert roots <= {"numpy", "math", "functools", "dlkit", "__future__"}, path

@@ -27,10 +27,20 @@ def leaf(values, dtype=np.float64) -> Tensor:
 # -- what a tensor is --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("data", "dtype"), [
-    (1.5, "float32"), ([1.0, 2.0], "float32"), ([1, 2], "int64"), (True, "bool"), ([[True], [False]], "bool"),
-    (np.ones(2), "float64"), (np.ones(2, np.float32), "float32"), (np.float64(1), "float64"),
-    (np.int32(1), "int32")])
+@pytest.mark.parametrize(
+    ("data", "dtype"),
+    [
+        (1.5, "float32"),
+        ([1.0, 2.0], "float32"),
+        ([1, 2], "int64"),
+        (True, "bool"),
+        ([[True], [False]], "bool"),
+        (np.ones(2), "float64"),
+        (np.ones(2, np.float32), "float32"),
+        (np.float64(1), "float64"),
+        (np.int32(1), "int32"),
+    ],
+)
 def test_dtype_of_what_it_is_made_of(data, dtype):
     assert Tensor(data).dtype == dtype
     assert Tensor(data, dtype=np.float64).dtype == np.float64
@@ -71,21 +81,43 @@ def test_repr_says_what_it_is():
     assert repr(x.detach()) == "Tensor([1., 2.], dtype=float64)"
 
 
-@pytest.mark.parametrize(("expression", "expected"), [
-    (lambda x, y: x + y, [4, 7]), (lambda x, y: x - y, [-2, -3]), (lambda x, y: x * y, [3, 10]),
-    (lambda x, y: x / y, [1 / 3, 0.4]), (lambda x, y: x**y, [1, 32]), (lambda x, y: -x, [-1, -2]),
-    (lambda x, y: 1 + x, [2, 3]), (lambda x, y: 1 - x, [0, -1]), (lambda x, y: 3 * x, [3, 6]),
-    (lambda x, y: 2 / x, [2, 1]), (lambda x, y: 3.0**x, [3, 9]),
-    (lambda x, y: x > 1, [False, True]), (lambda x, y: x >= 1, [True, True]),
-    (lambda x, y: x < 2, [True, False]), (lambda x, y: x <= 1, [True, False]),
-    (lambda x, y: x[1], 2), (lambda x, y: x[::-1], [2, 1]), (lambda x, y: x[None].shape == (1, 2), True),
-    (lambda x, y: x.reshape(2, 1) @ y.reshape(1, 2), [[3, 5], [6, 10]]),
-    (lambda x, y: x.reshape((1, 2)).T, [[1], [2]]), (lambda x, y: x.sum(), 3), (lambda x, y: x.mean(), 1.5),
-    (lambda x, y: x.var(), 0.25), (lambda x, y: x.max(), 2), (lambda x, y: x.argmax(), 1),
-    (lambda x, y: x.clip(1.2, 1.5), [1.2, 1.5]), (lambda x, y: (-x).abs(), [1, 2]),
-    (lambda x, y: (-x).relu(), [0, 0]),
-    (lambda x, y: x.exp().log(), [1, 2]), (lambda x, y: (x * x).sqrt(), [1, 2]),
-    (lambda x, y: x.sigmoid(), [0.73105858, 0.88079708]), (lambda x, y: x.tanh(), [0.76159416, 0.96402758])])
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        (lambda x, y: x + y, [4, 7]),
+        (lambda x, y: x - y, [-2, -3]),
+        (lambda x, y: x * y, [3, 10]),
+        (lambda x, y: x / y, [1 / 3, 0.4]),
+        (lambda x, y: x**y, [1, 32]),
+        (lambda x, y: -x, [-1, -2]),
+        (lambda x, y: 1 + x, [2, 3]),
+        (lambda x, y: 1 - x, [0, -1]),
+        (lambda x, y: 3 * x, [3, 6]),
+        (lambda x, y: 2 / x, [2, 1]),
+        (lambda x, y: 3.0**x, [3, 9]),
+        (lambda x, y: x > 1, [False, True]),
+        (lambda x, y: x >= 1, [True, True]),
+        (lambda x, y: x < 2, [True, False]),
+        (lambda x, y: x <= 1, [True, False]),
+        (lambda x, y: x[1], 2),
+        (lambda x, y: x[::-1], [2, 1]),
+        (lambda x, y: x[None].shape == (1, 2), True),
+        (lambda x, y: x.reshape(2, 1) @ y.reshape(1, 2), [[3, 5], [6, 10]]),
+        (lambda x, y: x.reshape((1, 2)).T, [[1], [2]]),
+        (lambda x, y: x.sum(), 3),
+        (lambda x, y: x.mean(), 1.5),
+        (lambda x, y: x.var(), 0.25),
+        (lambda x, y: x.max(), 2),
+        (lambda x, y: x.argmax(), 1),
+        (lambda x, y: x.clip(1.2, 1.5), [1.2, 1.5]),
+        (lambda x, y: (-x).abs(), [1, 2]),
+        (lambda x, y: (-x).relu(), [0, 0]),
+        (lambda x, y: x.exp().log(), [1, 2]),
+        (lambda x, y: (x * x).sqrt(), [1, 2]),
+        (lambda x, y: x.sigmoid(), [0.73105858, 0.88079708]),
+        (lambda x, y: x.tanh(), [0.76159416, 0.96402758]),
+    ],
+)
 def test_operators_and_methods(expression, expected):
     y = expression(Tensor(np.array([1.0, 2.0])), Tensor(np.array([3.0, 5.0])))
     np.testing.assert_allclose(y.numpy() if isinstance(y, Tensor) else y, expected, rtol=1e-7)
@@ -180,10 +212,12 @@ def test_only_the_part_that_feeds_the_output_is_walked():
     assert x.grad.item() == 3.0
 
 
-@pytest.mark.parametrize(("x", "c"), [
-    ((3,), (2, 3)), ((2, 1), (2, 3)), ((1, 1), (4, 2, 3)), ((), (2, 3)), ((1, 3), (2, 3))])
-@pytest.mark.parametrize("f", [
-    lambda a, b: a + b, lambda a, b: b * a, lambda a, b: b - a, lambda a, b: b / a], ids=["+", "*", "-", "/"])
+@pytest.mark.parametrize(
+    ("x", "c"), [((3,), (2, 3)), ((2, 1), (2, 3)), ((1, 1), (4, 2, 3)), ((), (2, 3)), ((1, 3), (2, 3))]
+)
+@pytest.mark.parametrize(
+    "f", [lambda a, b: a + b, lambda a, b: b * a, lambda a, b: b - a, lambda a, b: b / a], ids=["+", "*", "-", "/"]
+)
 def test_broadcasting_sums_back(x, c, f):
     rng = np.random.default_rng(3)
     a, b = leaf(rng.random(x) + 1), leaf(rng.random(c) + 1)
@@ -387,8 +421,8 @@ def test_hook_in_the_middle_under_create_graph():
     y.register_hook(lambda g: g * 3.0)
     (d1,) = dlkit.grad(y * y, [x], create_graph=True)
     (d2,) = dlkit.grad(d1, [x])
-    assert d1.item() == pytest.approx(3 * 2 * 4 * 4)             # 3 · 2y · 2x = 12 y x
-    assert d2.item() == pytest.approx(12 * 4 + 3 * 12 * 2 * 4)   # what flows through y meets the hook again
+    assert d1.item() == pytest.approx(3 * 2 * 4 * 4)  # 3 · 2y · 2x = 12 y x
+    assert d2.item() == pytest.approx(12 * 4 + 3 * 12 * 2 * 4)  # what flows through y meets the hook again
 
 
 def test_hook_needs_a_gradient_to_wait_for():

@@ -18,4 +18,4 @@ from dlkit.tensor import Tensor
 
 __version__ = "0.1.0"
 
-__all__ = ["OPS", "Tensor", "grad", "no_grad", "random", "split", "trace", "use_backend", *OPS.names()]  # noqa: PLE0604
+__all__ = ["OPS", "Tensor", "grad", "no_grad", "random", "split", "trace", "use_backend", *OPS.names()]

@@ -41,21 +41,33 @@ def diagnose() -> Diagnosis:
     if backends["native"] == "available":
         from dlkit._native import matrix
 
-        native = {"cpu_has": matrix.isa_cpu(), "kernels_use": matrix.isa_name(), "openmp": matrix.has_openmp(),
-                  "threads": matrix.max_threads()}
+        native = {
+            "cpu_has": matrix.isa_cpu(),
+            "kernels_use": matrix.isa_name(),
+            "openmp": matrix.has_openmp(),
+            "threads": matrix.max_threads(),
+        }
         if error := matrix.isa_request_error():
             problems.append(error)
         if not native["openmp"]:
-            problems.append("the kernels were built without OpenMP and use one thread; install a compiler with OpenMP "
-                            "and run pip install --force-reinstall dlkit")
+            problems.append(
+                "the kernels were built without OpenMP and use one thread; install a compiler with OpenMP "
+                "and run pip install --force-reinstall dlkit"
+            )
     else:
-        problems.append(f"the native kernels are missing ({backends['native']}): training will be slow; reinstall with a C "
-                        "compiler at hand")
+        problems.append(
+            f"the native kernels are missing ({backends['native']}): training will be slow; reinstall with a C "
+            "compiler at hand"
+        )
     if backends["numba"] != "available":
         problems.append(f"the numba backend cannot be used ({backends['numba']})")
     versions = {"dlkit": _version("dlkit"), "python": platform.python_version(), **{p: _version(p) for p in PACKAGES}}
-    machine = {"system": platform.platform(), "processor": platform.machine(), "cores": cores(),
-               "python": sys.executable}
+    machine = {
+        "system": platform.platform(),
+        "processor": platform.machine(),
+        "cores": cores(),
+        "python": sys.executable,
+    }
     environment = {name: os.environ[name] for name in SWITCHES if name in os.environ}
     return Diagnosis(versions, machine, native, backends, current_backend(), support(), environment, problems)
 

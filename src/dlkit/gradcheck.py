@@ -29,7 +29,7 @@ from dlkit.tensor import Tensor
 
 STEP = 1e-5
 TOLERANCE = 1e-5
-MAX_ELEMENTS = 40       # per input; all of them in small inputs, a random choice in large ones
+MAX_ELEMENTS = 40  # per input; all of them in small inputs, a random choice in large ones
 
 
 @dataclass
@@ -87,8 +87,14 @@ class _Tally:
         self.worst = Worst(step=self.step)
 
 
-def compare(f: Callable[[], float], values: dict[str, np.ndarray], gradients: dict[str, np.ndarray],
-            rng: np.random.Generator, tally: _Tally, sample: str = "") -> None:
+def compare(
+    f: Callable[[], float],
+    values: dict[str, np.ndarray],
+    gradients: dict[str, np.ndarray],
+    rng: np.random.Generator,
+    tally: _Tally,
+    sample: str = "",
+) -> None:
     """Moves elements of `values` (in place, and back) and compares the change of f with `gradients`."""
     for name, x in values.items():
         g = gradients[name]
@@ -98,10 +104,10 @@ def compare(f: Callable[[], float], values: dict[str, np.ndarray], gradients: di
         chosen = np.arange(x.size) if x.size <= MAX_ELEMENTS else rng.choice(x.size, MAX_ELEMENTS, replace=False)
         here = f()
         numeric, step, smooth = np.empty(len(chosen)), np.empty(len(chosen)), np.ones(len(chosen), bool)
-        for j, i in enumerate(chosen):
-            numeric[j], step[j], _ = _slope(f, flat, i, tally.step, here)
+        for j, at in enumerate(chosen):
+            numeric[j], step[j], _ = _slope(f, flat, int(at), tally.step, here)
         error = _errors(analytic[chosen], numeric)
-        for j in np.flatnonzero(error > tally.tolerance):
+        for j in np.flatnonzero(error > tally.tolerance).tolist():
             for shrink in (0.1, 0.01):
                 slope, h, smooth[j] = _slope(f, flat, chosen[j], tally.step * shrink, here)
                 before, numeric[j] = numeric[j], slope
@@ -119,8 +125,9 @@ def compare(f: Callable[[], float], values: dict[str, np.ndarray], gradients: di
         j = int(error.argmax())
         if error[j] >= tally.worst.error:
             index = tuple(int(n) for n in np.unravel_index(chosen[j], x.shape))
-            tally.worst = Worst(float(error[j]), sample, name, index, float(analytic[chosen[j]]), float(numeric[j]),
-                                float(step[j]))
+            tally.worst = Worst(
+                float(error[j]), sample, name, index, float(analytic[chosen[j]]), float(numeric[j]), float(step[j])
+            )
 
 
 def _slope(f: Callable[[], float], flat: np.ndarray, i: int, step: float, here: float) -> tuple[float, float, bool]:
@@ -145,12 +152,24 @@ def _errors(analytic: np.ndarray, numeric: np.ndarray) -> np.ndarray:
 def _report(name: str, kind: str, samples: int, tally: _Tally, began: float, failure: str = "") -> GradientReport:
     w = tally.worst
     if not failure and w.error > tally.tolerance:
-        failure = (f"input {w.input}{list(w.index)} of {w.sample or 'the call'}: analytic {w.analytic:.8g}, "
-                   f"numeric {w.numeric:.8g} (relative error {w.error:.1e})")
+        failure = (
+            f"input {w.input}{list(w.index)} of {w.sample or 'the call'}: analytic {w.analytic:.8g}, "
+            f"numeric {w.numeric:.8g} (relative error {w.error:.1e})"
+        )
     if not failure and tally.elements and tally.kinks > 0.5 * tally.elements:
         failure = f"{tally.kinks} of {tally.elements} elements lie on kinks: nothing was shown"
-    return GradientReport(name, kind, current_backend(), samples, tally.elements, tally.kinks, w, tally.tolerance,
-                          time.perf_counter() - began, failure)
+    return GradientReport(
+        name,
+        kind,
+        current_backend(),
+        samples,
+        tally.elements,
+        tally.kinks,
+        w,
+        tally.tolerance,
+        time.perf_counter() - began,
+        failure,
+    )
 
 
 def check_op(op: Op, *, seed: int = 0, step: float = STEP, tolerance: float = TOLERANCE) -> GradientReport:
@@ -166,9 +185,12 @@ def check_op(op: Op, *, seed: int = 0, step: float = STEP, tolerance: float = TO
             y = op(*tensors, **sample.attributes)
             return y[0] if isinstance(y, tuple) else y
 
-        checked = [i for i, x in enumerate(arrays)
-                   if isinstance(x, np.ndarray) and x.dtype.kind == "f" and i not in op.nondiff]
-        tensors = [Tensor(x, requires_grad=i in checked) if isinstance(x, np.ndarray) else x for i, x in enumerate(arrays)]
+        checked = [
+            i for i, x in enumerate(arrays) if isinstance(x, np.ndarray) and x.dtype.kind == "f" and i not in op.nondiff
+        ]
+        tensors = [
+            Tensor(x, requires_grad=i in checked) if isinstance(x, np.ndarray) else x for i, x in enumerate(arrays)
+        ]
         y = run(tensors)
         dy = rng.standard_normal(y.shape)
         if not checked:
@@ -177,24 +199,45 @@ def check_op(op: Op, *, seed: int = 0, step: float = STEP, tolerance: float = TO
             y.backward(dy)
         except Exception as error:
             return _report(op.name, "op", len(samples), tally, began, f"backward of {sample} raised: {error}")
-        gradients = {str(i): tensors[i].grad for i in checked}
+        gradients: dict[str, Any] = {str(i): tensors[i].grad for i in checked}
         for i in checked:
             g = gradients[str(i)]
             if g is None or g.shape != arrays[i].shape:
                 got = "no gradient" if g is None else f"a gradient of shape {g.shape}"
-                return _report(op.name, "op", len(samples), tally, began,
-                               f"input {i} of shape {arrays[i].shape} got {got} in {sample}")
+                return _report(
+                    op.name,
+                    "op",
+                    len(samples),
+                    tally,
+                    began,
+                    f"input {i} of shape {arrays[i].shape} got {got} in {sample}",
+                )
 
         def f(run: Any = run, arrays: list = arrays, dy: np.ndarray = dy) -> float:
             with no_grad():
                 return float((run([Tensor(x) if isinstance(x, np.ndarray) else x for x in arrays]).numpy() * dy).sum())
 
-        compare(f, {str(i): arrays[i] for i in checked}, {n: g.numpy() for n, g in gradients.items()}, rng, tally, str(sample))
+        compare(
+            f,
+            {str(i): arrays[i] for i in checked},
+            {n: g.numpy() for n, g in gradients.items()},
+            rng,
+            tally,
+            str(sample),
+        )
     return _report(op.name, "op", len(samples), tally, began)
 
 
-def check_model(name: str, *, seed: int = 0, step: float = STEP, tolerance: float = TOLERANCE,
-                input_shape: tuple[int, ...] = (12, 12, 2), classes: int = 3, batch: int = 3) -> GradientReport:
+def check_model(
+    name: str,
+    *,
+    seed: int = 0,
+    step: float = STEP,
+    tolerance: float = TOLERANCE,
+    input_shape: tuple[int, ...] = (12, 12, 2),
+    classes: int = 3,
+    batch: int = 3,
+) -> GradientReport:
     """A model of the zoo on a small input, in float64: every parameter's gradient of the cross-entropy, in training mode
     (batch statistics; dropout with a fixed mask)."""
     began = time.perf_counter()
@@ -225,6 +268,7 @@ def check_model(name: str, *, seed: int = 0, step: float = STEP, tolerance: floa
     limit = max(4, 400 // len(parameters))
     values, gradients = {}, {}
     for n, p in parameters.items():
+        assert p.grad is not None
         values[n], gradients[n] = p.numpy(), p.grad.numpy()
         if values[n].size > limit:  # a random line through the parameter instead of every element
             values[n], gradients[n] = _chosen_view(values[n], gradients[n], limit, rng)
@@ -235,7 +279,7 @@ def check_model(name: str, *, seed: int = 0, step: float = STEP, tolerance: floa
 def _chosen_view(x: np.ndarray, g: np.ndarray, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """`count` neighbouring elements as a view into x (so that writing moves x), and their gradients."""
     at = int(rng.integers(0, x.size - count + 1))
-    return x.reshape(-1)[at:at + count], g.reshape(-1)[at:at + count]
+    return x.reshape(-1)[at : at + count], g.reshape(-1)[at : at + count]
 
 
 def names(pattern: str | None = None, models: bool = True) -> list[tuple[str, str]]:
@@ -252,8 +296,9 @@ def names(pattern: str | None = None, models: bool = True) -> list[tuple[str, st
     return everything
 
 
-def check_all(pattern: str | None = None, *, models: bool = True, seed: int = 0, step: float = STEP,
-              tolerance: float = TOLERANCE) -> Iterator[GradientReport]:
+def check_all(
+    pattern: str | None = None, *, models: bool = True, seed: int = 0, step: float = STEP, tolerance: float = TOLERANCE
+) -> Iterator[GradientReport]:
     """One report for each op and model that matches, as it is done."""
     if not (step > 0 and tolerance > 0):
         raise ConfigError(f"eps (={step}) and tolerance (={tolerance}) must be positive")

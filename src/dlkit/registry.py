@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def nearest(word: str, known: list[str]) -> str:
-    """" (did you mean 'x'?)" or "", to put behind an error about an unknown name."""
+    """ " (did you mean 'x'?)" or "", to put behind an error about an unknown name."""
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return f" (did you mean {close[0]!r}?)" if close else ""
 

@@ -45,10 +45,10 @@ class Node:
 
     def __init__(self, op: Op, inputs: tuple, needs: tuple[bool, ...], saved: tuple, output_id: int):
         self.op = op
-        self.inputs: tuple | None = inputs      # Tensors, numbers or None, in the op's order
-        self.needs = needs                      # which inputs want a gradient
-        self.saved = saved                      # what forward kept for backward
-        self.output_id = output_id              # id of the output's array: recognises it in `saved`
+        self.inputs: tuple | None = inputs  # Tensors, numbers or None, in the op's order
+        self.needs = needs  # which inputs want a gradient
+        self.saved = saved  # what forward kept for backward
+        self.output_id = output_id  # id of the output's array: recognises it in `saved`
         self.hooks: list[Callable] | None = None
         self.number = next(_number)
 
@@ -111,8 +111,9 @@ def _walk(root: Tensor, dy: Any, keep: bool, create_graph: bool) -> Iterator[tup
         assert inputs is not None
         grads = node.op.run_backward(k, saved, dy, needs)
         if not keep:
-            node.inputs = node.saved = None  # type: ignore[assignment]
-        saved = None
+            node.inputs = None
+            node.saved = ()
+        del saved
         for x, wanted, dx in zip(inputs, needs, grads):
             if not wanted:
                 continue

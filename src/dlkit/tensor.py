@@ -170,8 +170,10 @@ class Tensor:
     def retain_grad(self) -> Tensor:
         """Also fills `.grad` of this intermediate result when backward passes it; returns itself."""
         if self.node is not None:
+
             def keep(g: Tensor) -> None:
                 self.grad = g
+
             self.register_hook(keep)
         return self
 

@@ -18,7 +18,7 @@ def set_num_threads(n: int) -> None:
     if "numba" in sys.modules:
         import numba
 
-        numba.set_num_threads(min(n, numba.config.NUMBA_NUM_THREADS))
+        numba.set_num_threads(min(n, numba.get_num_threads()))
     else:
         os.environ["NUMBA_NUM_THREADS"] = str(max(n, cores()))
     from threadpoolctl import threadpool_limits

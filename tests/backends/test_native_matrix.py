@@ -35,8 +35,10 @@ def taps(size, kernel, stride, padding, dilation):
 
 
 def output_size(size, kernel, stride, padding, dilation):
-    return tuple((n + p + q - d * (k - 1) - 1) // s + 1 for n, k, s, p, q, d in
-                 zip(size, kernel, stride, padding[::2], padding[1::2], dilation))
+    return tuple(
+        (n + p + q - d * (k - 1) - 1) // s + 1
+        for n, k, s, p, q, d in zip(size, kernel, stride, padding[::2], padding[1::2], dilation)
+    )
 
 
 def each_tap(size, kernel, stride, padding, dilation, C, K, groups):
@@ -53,7 +55,9 @@ def oracle(x, w, b, dy, stride, padding, dilation, groups):
     """y, dx, dw in float64."""
     x, w, dy = (a.astype(np.float64) for a in (x, w, dy))
     y, dx, dw = np.zeros(dy.shape), np.zeros(x.shape), np.zeros(w.shape)
-    for at_w, at_y, at_x in each_tap(x.shape[1:3], w.shape[:2], stride, padding, dilation, x.shape[3], w.shape[3], groups):
+    for at_w, at_y, at_x in each_tap(
+        x.shape[1:3], w.shape[:2], stride, padding, dilation, x.shape[3], w.shape[3], groups
+    ):
         y[at_y] += x[at_x] @ w[at_w]
         dx[at_x] += dy[at_y] @ w[at_w].T
         dw[at_w] += np.einsum("nijc,nijk->ck", x[at_x], dy[at_y])
@@ -87,12 +91,12 @@ CASES = [
     *sweep(),
     (1, 1, 1, 3, 5, (1, 1), (1, 1), (0, 0, 0, 0), (1, 1), 1),
     (2, 1, 1, 4, 4, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 1),
-    (1, 1, 1, 3, 9, (2, 2), (3, 3), (4, 5, 6, 3), (1, 1), 1),      # padding larger than the filter
+    (1, 1, 1, 3, 9, (2, 2), (3, 3), (4, 5, 6, 3), (1, 1), 1),  # padding larger than the filter
     (1, 5, 5, 3, 8, (1, 1), (1, 1), (2, 1, 3, 0), (1, 1), 1),
-    (1, 5, 6, 3, 8, (1, 1), (2, 2), (0, 0, 0, 0), (1, 1), 1),      # most pixels have no tap
-    (2, 11, 10, 5, 7, (2, 2), (3, 3), (0, 0, 0, 0), (1, 1), 1),    # the last rows and columns neither
-    (1, 13, 13, 4, 6, (3, 3), (5, 4), (1, 0, 2, 1), (1, 1), 1),    # more phases than the stack keeps
-    (1, 12, 12, 4, 6, (3, 3), (2, 2), (2, 2, 2, 2), (2, 2), 1),    # half of the phases without taps
+    (1, 5, 6, 3, 8, (1, 1), (2, 2), (0, 0, 0, 0), (1, 1), 1),  # most pixels have no tap
+    (2, 11, 10, 5, 7, (2, 2), (3, 3), (0, 0, 0, 0), (1, 1), 1),  # the last rows and columns neither
+    (1, 13, 13, 4, 6, (3, 3), (5, 4), (1, 0, 2, 1), (1, 1), 1),  # more phases than the stack keeps
+    (1, 12, 12, 4, 6, (3, 3), (2, 2), (2, 2, 2, 2), (2, 2), 1),  # half of the phases without taps
     (1, 19, 19, 4, 6, (3, 3), (4, 2), (3, 3, 3, 3), (6, 3), 1),
     (3, 8, 8, 64, 64, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 1),
     (2, 7, 7, 96, 40, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 1),
@@ -103,12 +107,12 @@ CASES = [
     (2, 9, 8, 12, 8, (3, 2), (2, 1), (1, 0, 1, 1), (2, 1), 4),
     (1, 9, 8, 66, 34, (3, 3), (1, 2), (1, 1, 1, 1), (1, 2), 2),
     (1, 6, 6, 4, 10, (1, 1), (1, 1), (0, 0, 0, 0), (1, 1), 2),
-    (2, 9, 8, 7, 7, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 7),      # depthwise
+    (2, 9, 8, 7, 7, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 7),  # depthwise
     (2, 9, 8, 16, 16, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 16),
     (2, 9, 12, 33, 33, (5, 3), (2, 2), (2, 1, 0, 2), (1, 1), 33),
     (1, 9, 12, 40, 40, (3, 7), (1, 1), (2, 2, 6, 6), (2, 2), 40),
     (1, 5, 5, 3, 3, (1, 1), (1, 1), (0, 0, 0, 0), (1, 1), 3),
-    (2, 9, 8, 5, 10, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 5),     # with a multiplier
+    (2, 9, 8, 5, 10, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 5),  # with a multiplier
     (2, 10, 8, 6, 18, (3, 2), (2, 3), (1, 0, 2, 1), (1, 2), 6),
     (1, 8, 8, 20, 40, (3, 3), (1, 1), (0, 0, 0, 0), (1, 1), 20),
 ]
@@ -129,9 +133,11 @@ def operands(case, dtype, seed=0):
 
 def three(case, dtype, b=None, activation=None):
     (x, w, _, dy), rest = operands(case, dtype)
-    return (matrix.conv2d_forward(x, w, b, *rest, activation),
-            matrix.conv2d_backward_input(dy, w, x.shape[1:3], *rest),
-            matrix.conv2d_backward_weight(x, dy, w.shape[:2], *rest))
+    return (
+        matrix.conv2d_forward(x, w, b, *rest, activation),
+        matrix.conv2d_backward_input(dy, w, x.shape[1:3], *rest),
+        matrix.conv2d_backward_weight(x, dy, w.shape[:2], *rest),
+    )
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=["f32", "f64"])
@@ -166,8 +172,20 @@ def threads():
     native.set_num_threads(before)
 
 
-SIZES = [(1, 1, 1), (2, 3, 5), (7, 1, 9), (1, 300, 33), (6, 16, 16), (13, 17, 31), (64, 784, 10), (100, 257, 64),
-         (193, 70, 129), (65, 600, 200), (400, 40, 300), (5, 1000, 1)]
+SIZES = [
+    (1, 1, 1),
+    (2, 3, 5),
+    (7, 1, 9),
+    (1, 300, 33),
+    (6, 16, 16),
+    (13, 17, 31),
+    (64, 784, 10),
+    (100, 257, 64),
+    (193, 70, 129),
+    (65, 600, 200),
+    (400, 40, 300),
+    (5, 1000, 1),
+]
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=["f32", "f64"])
@@ -187,11 +205,23 @@ def test_matmul(M, I, O, ta, tb, dtype, threads):
         assert matrix.matmul(*given, ta, tb).tobytes() == got.tobytes()
 
 
-@pytest.mark.parametrize("shapes", [
-    ((3, 4, 5), (3, 5, 6)), ((3, 4, 5), (5, 6)), ((4, 5), (3, 5, 6)), ((2, 1, 4, 5), (3, 5, 6)), ((2, 3, 4, 5), (2, 1, 5, 6)),
-    ((1, 4, 5), (7, 5, 6)), ((3, 0, 5), (3, 5, 6)), ((0, 4, 5), (5, 6)), ((3, 4, 0), (3, 0, 6)), ((3, 4, 0), (0, 6)),
-    ((40, 30, 20), (40, 20, 30)),
-], ids=str)
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        ((3, 4, 5), (3, 5, 6)),
+        ((3, 4, 5), (5, 6)),
+        ((4, 5), (3, 5, 6)),
+        ((2, 1, 4, 5), (3, 5, 6)),
+        ((2, 3, 4, 5), (2, 1, 5, 6)),
+        ((1, 4, 5), (7, 5, 6)),
+        ((3, 0, 5), (3, 5, 6)),
+        ((0, 4, 5), (5, 6)),
+        ((3, 4, 0), (3, 0, 6)),
+        ((3, 4, 0), (0, 6)),
+        ((40, 30, 20), (40, 20, 30)),
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("dtype", DTYPES, ids=["f32", "f64"])
 def test_matmul_broadcasts(shapes, dtype):
     rng = np.random.default_rng(3)
@@ -204,7 +234,9 @@ def test_matmul_broadcasts(shapes, dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=["f32", "f64"])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize(("M", "I", "O"), [(1, 2, 8), (4, 8, 1), (64, 784, 256), (33, 300, 50), (3, 0, 5), (0, 4, 5), (3, 4, 0)])
+@pytest.mark.parametrize(
+    ("M", "I", "O"), [(1, 2, 8), (4, 8, 1), (64, 784, 256), (33, 300, 50), (3, 0, 5), (0, 4, 5), (3, 4, 0)]
+)
 def test_linear(M, I, O, activation, dtype):
     rng = np.random.default_rng(1)
     x, w, b = (rng.standard_normal(s).astype(dtype) for s in ((M, I), (I, O), (O,)))
@@ -215,7 +247,9 @@ def test_linear(M, I, O, activation, dtype):
 
 @pytest.mark.parametrize(("dtype", "error"), [(np.float32, 3e-7), (np.float64, 1e-13)])
 def test_activations_are_accurate(dtype, error):
-    x = np.concatenate([np.linspace(-100, 100, 20001), np.linspace(-1, 1, 20001), np.geomspace(1e-30, 10, 999)]).astype(dtype)
+    x = np.concatenate([np.linspace(-100, 100, 20001), np.linspace(-1, 1, 20001), np.geomspace(1e-30, 10, 999)]).astype(
+        dtype
+    )
     one, wide = np.ones((1, 1), dtype), x.astype(np.longdouble)
     for activation, want in ("tanh", np.tanh(wide)), ("sigmoid", 1 / (1 + np.exp(-wide))):
         got = matrix.linear_forward(one, x[None], None, activation)[0]
@@ -223,9 +257,13 @@ def test_activations_are_accurate(dtype, error):
         assert (np.abs(got - want)[ordinary] <= error * np.abs(want)[ordinary]).all()
         assert (np.abs(got - want)[~ordinary] < 1e-36).all()
     special = np.array([[np.nan, np.inf, -np.inf, 0.0]], dtype)
-    for activation, want in ("tanh", [np.nan, 1, -1, 0]), ("sigmoid", [np.nan, 1, 0, 0.5]), ("relu", [np.nan, np.inf, 0, 0]):
+    for activation, want in (
+        ("tanh", [np.nan, 1, -1, 0]),
+        ("sigmoid", [np.nan, 1, 0, 0.5]),
+        ("relu", [np.nan, np.inf, 0, 0]),
+    ):
         got = matrix.linear_forward(one, special[:, :1], None, activation)
-        got = np.concatenate([matrix.linear_forward(one, special[:, i:i + 1], None, activation)[0] for i in range(4)])
+        got = np.concatenate([matrix.linear_forward(one, special[:, i : i + 1], None, activation)[0] for i in range(4)])
         np.testing.assert_allclose(got, want, atol=1e-37)
 
 
@@ -287,8 +325,11 @@ def test_nothing_outside_the_arrays(case, dtype):
         return room[64:-64].reshape(a.shape)
 
     x, w, b, dy = map(guard, (x, w, b, dy))
-    calls = [(native.conv2d_forward, (x, w, b, *rest, "tanh")), (native.conv2d_backward_input, (dy, w, x.shape[1:3], *rest)),
-             (native.conv2d_backward_weight, (x, dy, w.shape[:2], *rest))]
+    calls = [
+        (native.conv2d_forward, (x, w, b, *rest, "tanh")),
+        (native.conv2d_backward_input, (dy, w, x.shape[1:3], *rest)),
+        (native.conv2d_backward_weight, (x, dy, w.shape[:2], *rest)),
+    ]
     for call, arguments in calls:
         want = call(*arguments)
         room = np.full(want.size + 128, 77, dtype)
@@ -304,7 +345,11 @@ def test_other_instruction_sets(isa):
     order = ["baseline", "avx2", "avx512"]
     if order.index(isa) >= order.index(native.isa_cpu()):
         pytest.skip(f"{isa} is this CPU's best set or beyond it")
-    code = f"import dlkit._native.matrix as m, pytest, sys; assert m.isa_name() == {isa!r} and m.isa_request_error() is None;" \
-           f"sys.exit(pytest.main(['-q', '-x', '-p', 'no:cacheprovider', {__file__!r}, '-k', 'not instruction_sets and not threads']))"
-    run = subprocess.run([sys.executable, "-c", code], env={**os.environ, "DLKIT_ISA": isa}, capture_output=True, text=True)
+    code = (
+        f"import dlkit._native.matrix as m, pytest, sys; assert m.isa_name() == {isa!r} and m.isa_request_error() is None;"
+        f"sys.exit(pytest.main(['-q', '-x', '-p', 'no:cacheprovider', {__file__!r}, '-k', 'not instruction_sets and not threads']))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "DLKIT_ISA": isa}, capture_output=True, text=True
+    )
     assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-2000:]

@@ -120,9 +120,7 @@ def test_simple_unary(n, dtype):
     np.testing.assert_array_equal(check(elementwise.sqrt, np.abs(x)), np.sqrt(np.abs(x)), strict=True)
     np.testing.assert_array_equal(check(elementwise.clip, x, -0.5, 0.25), np.clip(x, -0.5, 0.25), strict=True)
     np.testing.assert_array_equal(check(activation.relu, x), np.maximum(x, 0), strict=True)
-    np.testing.assert_array_equal(
-        check(activation.leaky_relu, x, 0.1), np.where(x > 0, x, x * dtype(0.1)), strict=True
-    )
+    np.testing.assert_array_equal(check(activation.leaky_relu, x, 0.1), np.where(x > 0, x, x * dtype(0.1)), strict=True)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -517,6 +515,7 @@ def test_batch_norm_declines():
 
 # -- optimiser steps ------------------------------------------------------------------------------------------------------------------
 
+
 def in_place(f, arrays, *more):
     """What f does to copies of `arrays`: the same with one thread and with many, and to nothing but them."""
     results = []
@@ -656,9 +655,15 @@ def test_upsample_bilinear(shape, size, align_corners, dtype):
 
 # -- hygiene ------------------------------------------------------------------------------------------------------------------------------
 
+
 def test_declines_say_why():
     x = np.zeros((4, 6), np.float32)
-    for bad, word in [(x.astype(np.float16), "float16"), (x.T, "contiguous"), ([1.0], "list"), (x.view(">f4"), "contig")]:
+    for bad, word in [
+        (x.astype(np.float16), "float16"),
+        (x.T, "contiguous"),
+        ([1.0], "list"),
+        (x.view(">f4"), "contig"),
+    ]:
         answer = activation.relu(bad)
         assert isinstance(answer, Decline)
         assert word in answer.why or word == "contig"

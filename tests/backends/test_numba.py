@@ -128,8 +128,7 @@ def named(calls):
 def as_dtype(arguments, dtype):
     """Copies of the arguments, the real arrays among them as `dtype`."""
     return [
-        np.array(a, dtype=dtype if a.dtype.kind == "f" else None) if isinstance(a, np.ndarray) else a
-        for a in arguments
+        np.array(a, dtype=dtype if a.dtype.kind == "f" else None) if isinstance(a, np.ndarray) else a for a in arguments
     ]
 
 
@@ -169,6 +168,7 @@ def test_agrees_with_reference(name, arguments, dtype):
 @pytest.mark.parametrize("name", KERNELS)
 def test_has_a_call_and_the_contracts_parameters(name):
     assert name in {call[0] for call in CALLS}
+
     def parameters(f):
         return [(p.name, p.default) for p in inspect.signature(f).parameters.values() if p.name != "self"]
 

@@ -2,7 +2,6 @@ import subprocess
 import sys
 
 import pytest
-
 from dlkit.cli.main import run as run_cli
 
 

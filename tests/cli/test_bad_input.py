@@ -57,7 +57,7 @@ def truncated_hdf5(tmp_path):
     with h5py.File(tmp_path / "train_x.h5", "w") as file:
         file["train_set_x"], file["train_set_y"] = np.zeros((9, 8, 8, 3), np.uint8), np.arange(9) % 2
     whole = (tmp_path / "train_x.h5").read_bytes()
-    (tmp_path / "train_x.h5").write_bytes(whole[:len(whole) // 2])
+    (tmp_path / "train_x.h5").write_bytes(whole[: len(whole) // 2])
     return ["--data", tmp_path / "train_x.h5"], 1, "train_x.h5"
 
 
@@ -126,9 +126,27 @@ def out_is_a_file(tmp_path):
     return ["--epochs", 1, "--model", "logistic", "--out", tmp_path / "out" / "run"], 1, "cannot be written"
 
 
-CASES = [missing, unknown_data, unknown_model, truncated_gzip, truncated_png, truncated_hdf5, labels_out_of_range, pickled_npz,
-         empty_class, bomb, csv_with_text, image_model_on_features, bad_option, bad_number, bad_toml, unknown_toml_key,
-         no_such_run, resume_with_another_model, out_is_a_file]
+CASES = [
+    missing,
+    unknown_data,
+    unknown_model,
+    truncated_gzip,
+    truncated_png,
+    truncated_hdf5,
+    labels_out_of_range,
+    pickled_npz,
+    empty_class,
+    bomb,
+    csv_with_text,
+    image_model_on_features,
+    bad_option,
+    bad_number,
+    bad_toml,
+    unknown_toml_key,
+    no_such_run,
+    resume_with_another_model,
+    out_is_a_file,
+]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda f: f.__name__)
@@ -136,7 +154,9 @@ CASES = [missing, unknown_data, unknown_model, truncated_gzip, truncated_png, tr
 def test_train(dlkit, tmp_path, monkeypatch, case):
     monkeypatch.chdir(tmp_path)
     options, code, said = case(tmp_path)
-    result = dlkit("train", *([] if "--out" in options or "--resume" in options else ["--out", tmp_path / "run"]), *options)
+    result = dlkit(
+        "train", *([] if "--out" in options or "--resume" in options else ["--out", tmp_path / "run"]), *options
+    )
     assert result.code == code, result.err
     error = [line for line in result.err.splitlines() if line.startswith("dlkit: ")]
     assert len(error) == 1, result.err
@@ -164,11 +184,19 @@ def test_a_missing_run(dlkit, command):
     assert result.err == "dlkit: none: no such run folder\n"
 
 
-@pytest.mark.parametrize(("args", "said"), [
-    (["trian"], "did you mean 'train'"), (["summary", "lenet"], "did you mean 'lenet5'"),
-    (["summary", "mlp", "--input", "32x32"], "neither an image"), (["summary", "lenet5", "--input", "4x4x1"], "at least 12×12"),
-    (["gradcheck", "-k", "nothing"], "nothing to check matches"), (["gradcheck", "--backend", "natve"], "did you mean 'native'"),
-    (["predict"], "RUN"), (["--nonsense"], "--nonsense")])
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["trian"], "did you mean 'train'"),
+        (["summary", "lenet"], "did you mean 'lenet5'"),
+        (["summary", "mlp", "--input", "32x32"], "neither an image"),
+        (["summary", "lenet5", "--input", "4x4x1"], "at least 12×12"),
+        (["gradcheck", "-k", "nothing"], "nothing to check matches"),
+        (["gradcheck", "--backend", "natve"], "did you mean 'native'"),
+        (["predict"], "RUN"),
+        (["--nonsense"], "--nonsense"),
+    ],
+)
 def test_usage_errors(dlkit, args, said):
     result = dlkit(*args)
     assert result.code == 2
@@ -183,8 +211,10 @@ def test_debug_shows_where(dlkit):
 
 def test_a_disk_that_fills_up_while_training(tmp_path):
     """The operating system refuses files above 200 KiB: the checkpoint of this network does not fit."""
-    code = ("import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
-            "resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000)); from dlkit.cli.main import main; main()")
+    code = (
+        "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000)); from dlkit.cli.main import main; main()"
+    )
     args = ["train", "--model", "mlp", "--hidden", "512,256", "--epochs", "1", "--out", str(tmp_path / "run")]
     done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, timeout=120)
     assert done.returncode == 1

@@ -9,9 +9,8 @@ import time
 
 import numpy as np
 import pytest
-from PIL import Image
-
 from dlkit.cli.main import COMMANDS
+from PIL import Image
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +28,30 @@ def photos(tmp_path_factory):
 @pytest.fixture(scope="module")
 def trained(photos, tmp_path_factory):
     from dlkit.cli.main import run
+
     out = tmp_path_factory.mktemp("runs") / "run"
-    assert run(["train", "--data", str(photos), "--model", "cnn", "--width", "4", "--epochs", "6", "--batch-size", "8",
-                "--lr", "0.01", "--out", str(out)]) == 0
+    assert (
+        run(
+            [
+                "train",
+                "--data",
+                str(photos),
+                "--model",
+                "cnn",
+                "--width",
+                "4",
+                "--epochs",
+                "6",
+                "--batch-size",
+                "8",
+                "--lr",
+                "0.01",
+                "--out",
+                str(out),
+            ]
+        )
+        == 0
+    )
     return out
 
 
@@ -70,6 +90,7 @@ def test_flags_win_over_the_file_and_the_run_repeats_from_its_own(dlkit, photos,
 
 def test_evaluate_agrees_with_scikit_learn_and_draws(dlkit, trained):
     from sklearn.metrics import accuracy_score
+
     result = dlkit("evaluate", trained, "--json")
     got = json.loads(result.out)
     assert got["accuracy"] >= 0.9
@@ -109,7 +130,10 @@ def test_predict_on_features(dlkit, tmp_path):
     x = np.concatenate([rng.normal(-1, 0.2, (30, 2)), rng.normal(1, 0.2, (30, 2))])
     lines = [f"{a},{b},{name}" for (a, b), name in zip(x, ["low"] * 30 + ["high"] * 30)]
     (tmp_path / "points.csv").write_text("a,b,label\n" + "\n".join(lines) + "\n")
-    assert dlkit("train", "--data", tmp_path / "points.csv", "--epochs", 30, "--lr", 0.01, "--out", tmp_path / "r").code == 0
+    assert (
+        dlkit("train", "--data", tmp_path / "points.csv", "--epochs", 30, "--lr", 0.01, "--out", tmp_path / "r").code
+        == 0
+    )
     (tmp_path / "new.csv").write_text("a,b\n-1,-1\n1,1\n")
     got = json.loads(dlkit("predict", tmp_path / "r", tmp_path / "new.csv", "--json").out)["predictions"]
     assert [g["label"] for g in got] == ["low", "high"]
@@ -125,7 +149,9 @@ def test_summary_counts(dlkit):
 
 
 def test_models_and_doctor(dlkit):
-    assert {"logistic", "shallow", "mlp", "lenet5", "cnn", "resnet20"} <= json.loads(dlkit("models", "--json").out).keys()
+    assert {"logistic", "shallow", "mlp", "lenet5", "cnn", "resnet20"} <= json.loads(
+        dlkit("models", "--json").out
+    ).keys()
     got = json.loads(dlkit("doctor", "--json").out)
     assert got["backends"]["reference"] == "available"
     assert got["kernels"]["conv2d_forward"][-1] == "reference" or "reference" in got["kernels"]["conv2d_forward"]
@@ -138,6 +164,7 @@ def test_gradcheck_passes_and_fails_as_it_should(dlkit, monkeypatch):
     assert result.code == 0
     assert (got["checked"], got["failed"]) == (1, 0)
     from dlkit.ops import OPS
+
     right = OPS["tanh"]._backward
     monkeypatch.setattr(OPS["tanh"], "_backward", lambda k, saved, dy: (k.multiply(right(k, saved, dy)[0], 1.01),))
     result = dlkit("gradcheck", "-k", "tanh")
@@ -147,17 +174,30 @@ def test_gradcheck_passes_and_fails_as_it_should(dlkit, monkeypatch):
 
 
 def test_imports_stay_light(dlkit_process):
-    heavy = "numba matplotlib sklearn scipy PIL h5py pooch tqdm".split()
-    code = "import sys, dlkit, dlkit.cli.main; print([m for m in %r if m in sys.modules])" % heavy
+    heavy = ["numba", "matplotlib", "sklearn", "scipy", "PIL", "h5py", "pooch", "tqdm"]
+    code = f"import sys, dlkit, dlkit.cli.main; print([m for m in {heavy!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
 def test_ctrl_c_saves_and_says_how_to_go_on(photos, tmp_path):
-    command = [sys.executable, "-c", "from dlkit.cli.main import main; main()", "train", "--data", str(photos), "--model",
-               "mlp", "--epochs", "5000", "--out", str(tmp_path / "r")]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                               env={**os.environ, "OMP_NUM_THREADS": "1"})
+    command = [
+        sys.executable,
+        "-c",
+        "from dlkit.cli.main import main; main()",
+        "train",
+        "--data",
+        str(photos),
+        "--model",
+        "mlp",
+        "--epochs",
+        "5000",
+        "--out",
+        str(tmp_path / "r"),
+    ]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
     history = tmp_path / "r" / "history.csv"
     deadline = time.monotonic() + 60
     while not history.exists() and time.monotonic() < deadline:

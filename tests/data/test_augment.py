@@ -90,9 +90,7 @@ def test_crop_is_a_window_of_the_padded_picture_at_every_place():
     for b in range(400):
         padded = np.zeros((9, 10, 2), np.uint8)
         padded[2:7, 2:8] = x[b]
-        places = [
-            (i, j) for i in range(5) for j in range(5) if np.array_equal(padded[i : i + 5, j : j + 6], out[b])
-        ]
+        places = [(i, j) for i in range(5) for j in range(5) if np.array_equal(padded[i : i + 5, j : j + 6], out[b])]
         assert len(places) == 1
         seen.add(places[0])
     assert len(seen) == 25

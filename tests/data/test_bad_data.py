@@ -120,8 +120,13 @@ def test_folder_layouts_that_cannot_be(tmp_path):
 
 def test_mixed_sizes_modes_and_strays_are_noted(tmp_path):
     files = {
-        "a/1.png": making.rgb(9), "a/2.png": making.rgb(9, (8, 8)), "b/1.png": making.grey(9),
-        "b/2.png": making.rgb(9), ".DS_Store": b"", "a/Thumbs.db": b"", "notes.txt": b"",
+        "a/1.png": making.rgb(9),
+        "a/2.png": making.rgb(9, (8, 8)),
+        "b/1.png": making.grey(9),
+        "b/2.png": making.rgb(9),
+        ".DS_Store": b"",
+        "a/Thumbs.db": b"",
+        "notes.txt": b"",
     }
     data = load(making.write_tree(tmp_path / "s", files), test_split=0)
     assert (data.train.read(np.arange(4)) == 9).all()

@@ -110,8 +110,12 @@ def test_plain_class_folders_are_split(tmp_path):
 
 def test_unsafe_zip_names_are_ignored(tmp_path):
     files = {
-        "a/1.png": making.grey(), "a/2.png": making.grey(), "b/1.png": making.grey(),
-        "../b/2.png": making.grey(), "/b/3.png": making.grey(), "a/../../x/1.png": making.grey(),
+        "a/1.png": making.grey(),
+        "a/2.png": making.grey(),
+        "b/1.png": making.grey(),
+        "../b/2.png": making.grey(),
+        "/b/3.png": making.grey(),
+        "a/../../x/1.png": making.grey(),
     }
     data = load(as_zip(tmp_path, files), test_split=0)
     assert len(data.train) == 3
@@ -209,8 +213,14 @@ def test_unknown_names_and_paths(tmp_path):
 @pytest.mark.parametrize(
     "options",
     [
-        {"label": "x"}, {"image_size": (0, 3)}, {"image_size": "big"}, {"image_size": (2.5, 3)},
-        {"test_split": 1.0}, {"test_split": -0.1}, {"seed": -1}, {"grey": "yes"},
+        {"label": "x"},
+        {"image_size": (0, 3)},
+        {"image_size": "big"},
+        {"image_size": (2.5, 3)},
+        {"test_split": 1.0},
+        {"test_split": -0.1},
+        {"seed": -1},
+        {"grey": "yes"},
     ],
     ids=str,
 )

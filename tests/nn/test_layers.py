@@ -76,9 +76,18 @@ def test_upsample_pad_and_pool_shapes(rng):
     assert nn.ConvTranspose2d(3, 5, 4, stride=2, padding=1)(x).shape == (2, 8, 12, 5)
 
 
-@pytest.mark.parametrize("make", [lambda: nn.Linear(2, 2, activation="swish"), lambda: nn.Linear(2, 2, init="xavier"),
-                                  lambda: nn.Conv2d(3, 4, 3, groups=2), lambda: nn.Conv2d(3, 4, 0), lambda: nn.Dropout(1.0),
-                                  lambda: nn.Upsample(2, "cubic"), lambda: nn.Activation("rely")])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: nn.Linear(2, 2, activation="swish"),
+        lambda: nn.Linear(2, 2, init="xavier"),
+        lambda: nn.Conv2d(3, 4, 3, groups=2),
+        lambda: nn.Conv2d(3, 4, 0),
+        lambda: nn.Dropout(1.0),
+        lambda: nn.Upsample(2, "cubic"),
+        lambda: nn.Activation("rely"),
+    ],
+)
 def test_nonsense_is_refused_when_the_layer_is_made(make):
     with pytest.raises(ConfigError):
         make()
@@ -92,9 +101,18 @@ def test_fans_of_linear_and_filters():
     assert fans((3, 5, 4, 8)) == (3 * 5 * 4, 3 * 5 * 8)
 
 
-@pytest.mark.parametrize(("rule", "variance"), [
-    ("zeros", 0.0), ("normal", 1e-4), ("xavier_uniform", 2 / (200 + 300)), ("xavier_normal", 2 / (200 + 300)),
-    ("he_uniform", 2 / 200), ("he_normal", 2 / 200), ("lecun_uniform", 1 / (3 * 200))])
+@pytest.mark.parametrize(
+    ("rule", "variance"),
+    [
+        ("zeros", 0.0),
+        ("normal", 1e-4),
+        ("xavier_uniform", 2 / (200 + 300)),
+        ("xavier_normal", 2 / (200 + 300)),
+        ("he_uniform", 2 / 200),
+        ("he_normal", 2 / 200),
+        ("lecun_uniform", 1 / (3 * 200)),
+    ],
+)
 def test_variance_of_each_rule(rule, variance, rng):
     w = INITS[rule]((200, 300), rng)
     assert w.var() == pytest.approx(variance, rel=0.05)

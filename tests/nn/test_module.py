@@ -8,14 +8,24 @@ from dlkit.errors import CheckpointError
 
 
 def network():
-    return nn.Sequential(nn.Conv2d(2, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4, activation="relu"), nn.Flatten(),
-                         nn.Dropout(0.5), nn.Linear(4 * 9, 3))
+    return nn.Sequential(
+        nn.Conv2d(2, 4, 3, padding=1, bias=False),
+        nn.BatchNorm2d(4, activation="relu"),
+        nn.Flatten(),
+        nn.Dropout(0.5),
+        nn.Linear(4 * 9, 3),
+    )
 
 
 def test_parameters_and_buffers_are_named_after_attributes():
     net = network()
     assert [n for n, _ in net.named_parameters()] == [
-        "layers.0.weight", "layers.1.gamma", "layers.1.beta", "layers.4.weight", "layers.4.bias"]
+        "layers.0.weight",
+        "layers.1.gamma",
+        "layers.1.beta",
+        "layers.4.weight",
+        "layers.4.bias",
+    ]
     assert [n for n, _ in net.named_buffers()] == ["layers.1.running_mean", "layers.1.running_var"]
     assert net.parameter_count() == 3 * 3 * 2 * 4 + 4 + 4 + 36 * 3 + 3
 
@@ -48,11 +58,14 @@ def test_state_dict_is_a_copy():
     assert not net.layers[4].bias.numpy().any()
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    (lambda s: s.pop("layers.4.bias"), "missing 'layers.4.bias'"),
-    (lambda s: s.update(extra=np.zeros(1)), "unexpected 'extra'"),
-    (lambda s: s.update({"layers.4.bias": np.zeros(4)}), r"'layers.4.bias' has shape \(4,\), expected \(3,\)"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s.pop("layers.4.bias"), "missing 'layers.4.bias'"),
+        (lambda s: s.update(extra=np.zeros(1)), "unexpected 'extra'"),
+        (lambda s: s.update({"layers.4.bias": np.zeros(4)}), r"'layers.4.bias' has shape \(4,\), expected \(3,\)"),
+    ],
+)
 def test_state_that_does_not_fit_is_named(change, message):
     net = network()
     state = net.state_dict()

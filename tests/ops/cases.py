@@ -25,9 +25,9 @@ from dlkit.ops import OPS, Op, Sample
 
 SEED = 20
 FLOATS = {"f64": np.float64, "f32": np.float32}
-STEP = 3e-4                                     # fourth order: truncation 1e-14 · f⁽⁵⁾, rounding 1e-12 · |f|
-TOLERANCE = 1e-6                                # of the input's largest gradient
-ELEMENTS = 40                                   # probed one by one in each input
+STEP = 3e-4  # fourth order: truncation 1e-14 · f⁽⁵⁾, rounding 1e-12 · |f|
+TOLERANCE = 1e-6  # of the input's largest gradient
+ELEMENTS = 40  # probed one by one in each input
 
 
 # -- the table ---------------------------------------------------------------------------------------------
@@ -74,14 +74,16 @@ class Case:
 
 
 def cases(
-    dtypes: Sequence[str] = ("f64",), backends: Sequence[str] = ("reference",),
+    dtypes: Sequence[str] = ("f64",),
+    backends: Sequence[str] = ("reference",),
     only: Callable[[Op], bool] = lambda op: True,
 ) -> list[Case]:
     """Every sample of every op for which `only(op)`, in each dtype, on each backend; pass with `ids=str`."""
     return [
         Case(op, i, dtype, backend)
         for backend in backends
-        for op in OPS.values() if only(op)
+        for op in OPS.values()
+        if only(op)
         for i in range(len(samples(op.name)))
         for dtype in dtypes
     ]
@@ -109,7 +111,7 @@ class Run:
     y: dlkit.Tensor
     auxiliary: tuple
     inputs: tuple
-    leaves: list                                # the inputs that have a gradient
+    leaves: list  # the inputs that have a gradient
 
 
 def is_float(x: object) -> bool:
@@ -127,13 +129,18 @@ def converted(x: object, dtype: type) -> object:
 
 
 def run(
-    op: Op, inputs: Sequence, attributes: dict, dtype: type = np.float64, requires_grad: bool = True,
+    op: Op,
+    inputs: Sequence,
+    attributes: dict,
+    dtype: type = np.float64,
+    requires_grad: bool = True,
     device: str = "cpu",
 ) -> Run:
     """Calls op on `device`, float arrays cast to `dtype`, as leaves if requires_grad; others as tensors."""
     grad = wanted(op, inputs) if requires_grad and op.differentiable else []
-    return call(op, [converted(x, dtype) for x in inputs],
-                {k: converted(v, dtype) for k, v in attributes.items()}, grad, device)
+    return call(
+        op, [converted(x, dtype) for x in inputs], {k: converted(v, dtype) for k, v in attributes.items()}, grad, device
+    )
 
 
 def call(op: Op, inputs: Sequence, attributes: dict, grad: Sequence[int] = (), device: str = "cpu") -> Run:
@@ -168,7 +175,11 @@ def gradients(case: Case, dy: np.ndarray | None = None) -> list[np.ndarray]:
 
 
 def assert_close(
-    actual: np.ndarray, expected: np.ndarray, tolerance: float, floor: float = 0.0, what: str = "",
+    actual: np.ndarray,
+    expected: np.ndarray,
+    tolerance: float,
+    floor: float = 0.0,
+    what: str = "",
 ) -> None:
     """Equal shapes, and no element further off than `tolerance` · max(largest |expected|, floor)."""
     actual, expected = np.asarray(actual), np.asarray(expected)
@@ -199,7 +210,7 @@ class Probe:
     where: str
     direction: np.ndarray
     slope: float
-    noise: float                                # rounding of the differences
+    noise: float  # rounding of the differences
 
 
 def directions(shape: tuple, rng: np.random.Generator) -> list[tuple[str, np.ndarray]]:
@@ -222,7 +233,9 @@ def central_difference(f: Callable, x: np.ndarray, v: np.ndarray, h: float) -> n
 
 
 def slopes(
-    f: Callable[[list[np.ndarray]], np.ndarray], xs: list[np.ndarray], weight: np.ndarray,
+    f: Callable[[list[np.ndarray]], np.ndarray],
+    xs: list[np.ndarray],
+    weight: np.ndarray,
     rng: np.random.Generator,
 ) -> list[Probe]:
     """Central differences of Σ weight · f(xs) along `directions` of every input."""
@@ -230,8 +243,9 @@ def slopes(
     noise = 10 * np.finfo(np.float64).eps * size / STEP
     found = []
     for i, x in enumerate(xs):
+
         def along(moved: np.ndarray, i: int = i) -> np.ndarray:
-            return f([*xs[:i], np.asarray(moved), *xs[i + 1:]])  # 0-d sums are NumPy scalars
+            return f([*xs[:i], np.asarray(moved), *xs[i + 1 :]])  # 0-d sums are NumPy scalars
 
         for where, v in directions(x.shape, rng):
             slope = float((weight * central_difference(along, x, v, STEP)).sum())
@@ -253,10 +267,13 @@ def compare(probes: list[Probe], gradients: list[np.ndarray]) -> None:
             allowed = TOLERANCE * largest * np.sqrt(np.abs(p.direction).sum()) + p.noise
             ratio = abs(analytic - p.slope) / allowed if allowed else (np.inf if analytic != p.slope else 0.0)
             if ratio > worst:
-                worst, message = ratio, (
-                    f"input {i} at {p.where}: backward gives {analytic!r}, central differences {p.slope!r} "
-                    f"(step {STEP}); off by {abs(analytic - p.slope):.2e}, allowed {allowed:.2e}, "
-                    f"largest gradient {largest:.3g}"
+                worst, message = (
+                    ratio,
+                    (
+                        f"input {i} at {p.where}: backward gives {analytic!r}, central differences {p.slope!r} "
+                        f"(step {STEP}); off by {abs(analytic - p.slope):.2e}, allowed {allowed:.2e}, "
+                        f"largest gradient {largest:.3g}"
+                    ),
                 )
     assert not message, message
 

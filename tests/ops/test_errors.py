@@ -19,7 +19,8 @@ pytestmark = pytest.mark.usefixtures("reference")
 def bad_calls() -> list:
     return [
         pytest.param(op, bad, id=f"{op.name}[{i}-{bad.error.__name__}]")
-        for op in OPS.values() for i, bad in enumerate(op.errors())
+        for op in OPS.values()
+        for i, bad in enumerate(op.errors())
     ]
 
 
@@ -43,12 +44,12 @@ def needs_values(bad: BadCall) -> bool:
     return "from" in bad.message
 
 
-@pytest.mark.parametrize(("op", "bad"), [
-    p for p in bad_calls() if p.values[1].error in (ShapeError, ConfigError) and not needs_values(p.values[1])
-])
+@pytest.mark.parametrize(
+    ("op", "bad"),
+    [p for p in bad_calls() if p.values[1].error in (ShapeError, ConfigError) and not needs_values(p.values[1])],
+)
 def test_wrong_sizes_are_refused_before_there_is_data(op: Op, bad: BadCall):
-    inputs = [Tensor.wrap(MetaArray(x.shape, x.dtype), "meta") if isinstance(x, np.ndarray) else x
-              for x in bad.inputs]
+    inputs = [Tensor.wrap(MetaArray(x.shape, x.dtype), "meta") if isinstance(x, np.ndarray) else x for x in bad.inputs]
     with pytest.raises(bad.error, match=bad.message):
         op(*inputs, **bad.attributes)
 
@@ -62,8 +63,10 @@ def test_float32_and_float64_do_not_mix(op: Op):
     floats = [i for i, x in enumerate(sample.inputs) if isinstance(x, np.ndarray) and x.dtype.kind == "f"]
     if len(floats) < 2:
         pytest.skip("one float input only")
-    inputs = [Tensor(x.astype(np.float32 if i == floats[-1] else x.dtype)) if isinstance(x, np.ndarray) else x
-              for i, x in enumerate(sample.inputs)]
+    inputs = [
+        Tensor(x.astype(np.float32 if i == floats[-1] else x.dtype)) if isinstance(x, np.ndarray) else x
+        for i, x in enumerate(sample.inputs)
+    ]
     message = rf"^{op.name}: inputs are float64 and float32; convert one with \.astype\('float64'\)"
     with pytest.raises(DTypeError, match=message):
         op(*inputs, **sample.attributes)
@@ -75,14 +78,18 @@ def test_devices_do_not_mix(op: Op):
     arrays = [i for i, x in enumerate(sample.inputs) if isinstance(x, np.ndarray)]
     if len(arrays) < 2:
         pytest.skip("one array only")
-    inputs = [Tensor(x, device=opaque.DEVICE if i == arrays[0] else "cpu") if isinstance(x, np.ndarray) else x
-              for i, x in enumerate(sample.inputs)]
+    inputs = [
+        Tensor(x, device=opaque.DEVICE if i == arrays[0] else "cpu") if isinstance(x, np.ndarray) else x
+        for i, x in enumerate(sample.inputs)
+    ]
     with pytest.raises(BackendError, match=r"inputs are on .*; move one with \.to\("):
         op(*inputs, **sample.attributes)
 
 
-@pytest.mark.parametrize(("wrong", "right"), [
-    ("conv2", "conv2d"), ("reluu", "relu"), ("crossentropy", "cross_entropy"), ("maxpool2d", "max_pool2d")])
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [("conv2", "conv2d"), ("reluu", "relu"), ("crossentropy", "cross_entropy"), ("maxpool2d", "max_pool2d")],
+)
 def test_unknown_op_suggests_the_nearest(wrong: str, right: str):
     with pytest.raises(ConfigError, match=rf"unknown op '{wrong}' \(did you mean '{right}'\?\); known: "):
         OPS[wrong]
@@ -104,9 +111,17 @@ def test_the_op_is_named_in_errors_of_its_shape_rule():
         dlkit.add(np.zeros((2, 3)), np.zeros(4))
 
 
-@pytest.mark.parametrize(("name", "shape", "attributes"), [
-    ("max", (0, 2), {}), ("max", (2, 0), {"axis": 1}), ("argmax", (2, 0), {}), ("softmax", (2, 0), {}),
-    ("log_softmax", (2, 0), {})], ids=str)
+@pytest.mark.parametrize(
+    ("name", "shape", "attributes"),
+    [
+        ("max", (0, 2), {}),
+        ("max", (2, 0), {"axis": 1}),
+        ("argmax", (2, 0), {}),
+        ("softmax", (2, 0), {}),
+        ("log_softmax", (2, 0), {}),
+    ],
+    ids=str,
+)
 def test_the_largest_of_nothing(name: str, shape: tuple, attributes: dict):
     with pytest.raises(ShapeError):
         OPS[name](Tensor(np.zeros(shape)), **attributes)

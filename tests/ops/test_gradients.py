@@ -147,8 +147,9 @@ def test_each_gradient_alone_is_the_same(case: Case):
 
 @pytest.mark.parametrize("case", cases(only=lambda op: not op.differentiable), ids=str)
 def test_ops_without_gradient_record_nothing(case: Case):
-    inputs = [Tensor(x, requires_grad=x.dtype.kind == "f") if isinstance(x, np.ndarray) else x
-              for x in case.sample.inputs]
+    inputs = [
+        Tensor(x, requires_grad=x.dtype.kind == "f") if isinstance(x, np.ndarray) else x for x in case.sample.inputs
+    ]
     y = case.op(*inputs, **case.sample.attributes)
     assert not y.requires_grad
     assert y.is_leaf
@@ -157,19 +158,23 @@ def test_ops_without_gradient_record_nothing(case: Case):
 # -- where there is no slope, a convention ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "inputs", "attributes", "expected"), [
-    ("relu", [[0.0, -0.0]], {}, [[0.0, 0.0]]),
-    ("leaky_relu", [[0.0]], {"slope": 0.1}, [[0.1]]),
-    ("elu", [[0.0]], {"alpha": 0.5}, [[0.5]]),
-    ("abs", [[0.0]], {}, [[0.0]]),
-    ("clip", [[-1.0, 1.0]], {"low": -1.0, "high": 1.0}, [[1.0, 1.0]]),
-    ("maximum", [[2.0], [2.0]], {}, [[1.0], [0.0]]),
-    ("minimum", [[2.0], [2.0]], {}, [[1.0], [0.0]]),
-    ("max", [[3.0, 1.0, 3.0]], {}, [[0.5, 0.0, 0.5]]),
-    ("l1", [[1.0], [1.0]], {}, [[0.0], [0.0]]),
-    ("huber", [[1.0], [0.0]], {"delta": 1.0}, [[1.0], [-1.0]]),
-    ("power", [[0.0]], {}, None),
-], ids=lambda v: v if isinstance(v, str) else "")
+@pytest.mark.parametrize(
+    ("name", "inputs", "attributes", "expected"),
+    [
+        ("relu", [[0.0, -0.0]], {}, [[0.0, 0.0]]),
+        ("leaky_relu", [[0.0]], {"slope": 0.1}, [[0.1]]),
+        ("elu", [[0.0]], {"alpha": 0.5}, [[0.5]]),
+        ("abs", [[0.0]], {}, [[0.0]]),
+        ("clip", [[-1.0, 1.0]], {"low": -1.0, "high": 1.0}, [[1.0, 1.0]]),
+        ("maximum", [[2.0], [2.0]], {}, [[1.0], [0.0]]),
+        ("minimum", [[2.0], [2.0]], {}, [[1.0], [0.0]]),
+        ("max", [[3.0, 1.0, 3.0]], {}, [[0.5, 0.0, 0.5]]),
+        ("l1", [[1.0], [1.0]], {}, [[0.0], [0.0]]),
+        ("huber", [[1.0], [0.0]], {"delta": 1.0}, [[1.0], [-1.0]]),
+        ("power", [[0.0]], {}, None),
+    ],
+    ids=lambda v: v if isinstance(v, str) else "",
+)
 def test_at_a_kink(name: str, inputs: list, attributes: dict, expected: list | None):
     if expected is None:
         inputs, expected = [*inputs, [2.0]], [[0.0], [0.0]]

@@ -87,8 +87,12 @@ def test_memory_layout_does_not_matter(case: Case, layout: str):
     attributes = dict(case.sample.attributes)
     dy = upstream(case, run_case(case).y.shape)
     plain = forward_and_backward(case, inputs, attributes, dy)
-    odd = forward_and_backward(case, [laid_out(x, layout) for x in inputs],
-                               {k: laid_out(v, layout) for k, v in attributes.items()}, laid_out(dy, layout))
+    odd = forward_and_backward(
+        case,
+        [laid_out(x, layout) for x in inputs],
+        {k: laid_out(v, layout) for k, v in attributes.items()},
+        laid_out(dy, layout),
+    )
     for i, (a, e) in enumerate(zip(odd, plain, strict=True)):
         assert_close(a, e, 1e-12, 1e-3, f"result {i}")
 
@@ -121,11 +125,12 @@ def test_finite_in_finite_out(case: Case, dtype: str):
 @pytest.mark.parametrize("case", cases(("f64", "f32")), ids=str)
 def test_nothing_warns_of_nan_infinity_or_overflow(case: Case):
     """Nonsense in, nonsense out, in silence: what to do about it is the trainer's business."""
+
     def nasty(x: object) -> object:
         if not is_float(x):
             return x
         y = x.astype(case.float)
-        y.flat[: 6] = [np.nan, np.inf, -np.inf, 0.0, -1e30, 1e30][: y.size]
+        y.flat[:6] = [np.nan, np.inf, -np.inf, 0.0, -1e30, 1e30][: y.size]
         return y
 
     inputs = [nasty(x) for x in case.sample.inputs]
@@ -133,8 +138,9 @@ def test_nothing_warns_of_nan_infinity_or_overflow(case: Case):
     with warnings.catch_warnings(), np.errstate(all="raise"):
         warnings.simplefilter("error")
         shape = call(case.op, inputs, attributes).y.shape
-        forward_and_backward(case, inputs, attributes, upstream(case, shape).astype(
-            attributes.get("dtype", case.float)))
+        forward_and_backward(
+            case, inputs, attributes, upstream(case, shape).astype(attributes.get("dtype", case.float))
+        )
 
 
 @pytest.mark.parametrize("case", cases(), ids=str)

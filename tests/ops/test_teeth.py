@@ -22,7 +22,7 @@ Mutation = Callable[[tuple], tuple]
 
 def at(i: int, change: Callable[[np.ndarray], np.ndarray]) -> Mutation:
     """Changes gradient i."""
-    return lambda grads: (*grads[:i], change(grads[i]), *grads[i + 1:])
+    return lambda grads: (*grads[:i], change(grads[i]), *grads[i + 1 :])
 
 
 def one_element(g: np.ndarray) -> np.ndarray:
@@ -49,6 +49,7 @@ def mutations(shapes: list[tuple]) -> Iterator[tuple[str, Mutation]]:
             yield f"{i} shifted by one", at(i, lambda g: np.roll(g, 1, -1))
         for j in present:
             if i < j and shapes[i] == shapes[j]:
+
                 def swap(grads: tuple, i: int = i, j: int = j) -> tuple:
                     out = list(grads)
                     out[i], out[j] = out[j], out[i]
@@ -108,8 +109,9 @@ def test_broken_backward_is_caught(op: Op, monkeypatch: pytest.MonkeyPatch):
 def test_a_small_error_in_a_small_gradient_is_caught(size: float):
     """An absolute threshold would let every gradient below it pass, right or wrong."""
     case = Case(OPS["log"], 1)
-    probes = [type(p)(p.input, p.where, p.direction, size * p.slope, size * p.noise)
-              for p in numeric_gradient("log", 1)]
+    probes = [
+        type(p)(p.input, p.where, p.direction, size * p.slope, size * p.noise) for p in numeric_gradient("log", 1)
+    ]
     (right,) = gradients(case)
     compare(probes, [size * right])
     with pytest.raises(AssertionError, match="input 0"):

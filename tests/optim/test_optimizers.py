@@ -70,7 +70,9 @@ CASES = {
 def test_update_rule(case, dtype):
     make, update = CASES[case]
     for ours, formula in zip(run(make, dtype=dtype), replay(update)):
-        np.testing.assert_allclose(ours, formula, rtol=2e-5 if dtype == np.float32 else 1e-10, atol=1e-6 if dtype == np.float32 else 0)
+        np.testing.assert_allclose(
+            ours, formula, rtol=2e-5 if dtype == np.float32 else 1e-10, atol=1e-6 if dtype == np.float32 else 0
+        )
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS.names())
@@ -135,8 +137,17 @@ def test_clipping_scales_all_gradients_together():
     np.testing.assert_allclose(a.grad.numpy(), [0.6, 0])  # small enough already
 
 
-@pytest.mark.parametrize("make", [lambda p: SGD(p, -1.0), lambda p: SGD(p, float("nan")), lambda p: SGD(p, 0.1, 1.0),
-                                  lambda p: Adam(p, betas=(0.9, 1.5)), lambda p: Adam(p, weight_decay=-1), lambda p: SGD([], 0.1)])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda p: SGD(p, -1.0),
+        lambda p: SGD(p, float("nan")),
+        lambda p: SGD(p, 0.1, 1.0),
+        lambda p: Adam(p, betas=(0.9, 1.5)),
+        lambda p: Adam(p, weight_decay=-1),
+        lambda p: SGD([], 0.1),
+    ],
+)
 def test_nonsense_is_refused(make):
     with pytest.raises(ConfigError):
         make([nn.Parameter(np.zeros(2))])

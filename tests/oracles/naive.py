@@ -240,16 +240,19 @@ def taps(x_shape, w_shape, y_size, stride, padding, dilation, groups):
                         v = j * stride[1] + s * dilation[1] - padding[2]
                         if 0 <= h < H and 0 <= v < W:
                             for g in range(groups):
-                                yield ((n, h, v, slice(g * CG, (g + 1) * CG)),
-                                       (r, s, slice(None), slice(g * K // groups, (g + 1) * K // groups)),
-                                       (n, i, j, slice(g * K // groups, (g + 1) * K // groups)))
+                                yield (
+                                    (n, h, v, slice(g * CG, (g + 1) * CG)),
+                                    (r, s, slice(None), slice(g * K // groups, (g + 1) * K // groups)),
+                                    (n, i, j, slice(g * K // groups, (g + 1) * K // groups)),
+                                )
 
 
 def conv2d(x, w, b=None, stride=1, padding=0, dilation=1, groups=1, activation=None):
     stride, dilation = two(stride), two(dilation)
     padding = border(padding, x.shape[1:3], w.shape[:2], stride, dilation)
-    size = tuple(positions(x.shape[1 + i], w.shape[i], stride[i], dilation[i], *padding[2 * i: 2 * i + 2])
-                 for i in (0, 1))
+    size = tuple(
+        positions(x.shape[1 + i], w.shape[i], stride[i], dilation[i], *padding[2 * i : 2 * i + 2]) for i in (0, 1)
+    )
     y = np.zeros((x.shape[0], *size, w.shape[3])) + (0.0 if b is None else b)
     for at_x, at_w, at_y in taps(x.shape, w.shape, size, stride, padding, dilation, groups):
         y[at_y] += x[at_x] @ w[at_w]
@@ -280,7 +283,7 @@ def conv_transpose2d(x, w, b=None, stride=1, padding=0, dilation=1, groups=1, ou
     for n, h, v, r, s, k, c in np.ndindex(N, H, W, R, S, K, CG):
         group = k // (K // groups)
         canvas[n, h * sh + r * dh, v * sw + s * dw, group * CG + c] += x[n, h, v, k] * w[r, s, c, k]
-    y = canvas[:, top: canvas.shape[1] - bottom, left: canvas.shape[2] - right]
+    y = canvas[:, top : canvas.shape[1] - bottom, left : canvas.shape[2] - right]
     return y if b is None else y + b
 
 
@@ -377,7 +380,8 @@ def batch_norm(x, gamma, beta, eps=1e-5, activation=None):
 
 def batch_norm_inference(x, gamma, beta, mean, var, eps=1e-5, activation=None):
     return ACTIVATION[activation](
-        each(lambda x, g, b, m, v: g * (x - m) / math.sqrt(v + eps) + b, x, gamma, beta, mean, var))
+        each(lambda x, g, b, m, v: g * (x - m) / math.sqrt(v + eps) + b, x, gamma, beta, mean, var)
+    )
 
 
 def layer_norm(x, gamma=None, beta=None, eps=1e-5):
@@ -411,8 +415,9 @@ def pooled(f, x, kernel, stride, padding):
     stride = kernel if stride is None else two(stride)
     top, bottom, left, right = border(padding, x.shape[1:3], kernel, stride)
     N, H, W, C = x.shape
-    y = np.zeros((N, positions(H, kernel[0], stride[0], 1, top, bottom),
-                  positions(W, kernel[1], stride[1], 1, left, right), C))
+    y = np.zeros(
+        (N, positions(H, kernel[0], stride[0], 1, top, bottom), positions(W, kernel[1], stride[1], 1, left, right), C)
+    )
     for n, i, j, c in np.ndindex(*y.shape):
         rows = [h for h in range(i * stride[0] - top, i * stride[0] - top + kernel[0]) if 0 <= h < H]
         columns = [v for v in range(j * stride[1] - left, j * stride[1] - left + kernel[1]) if 0 <= v < W]
@@ -468,7 +473,9 @@ def upsample_bilinear(x, scale=None, size=None, align_corners=False):
         h, v = source(i, H, OH, align_corners), source(j, W, OW, align_corners)
         y[n, i, j, c] = math.fsum(
             builtins.max(0.0, 1 - math.fabs(h - p)) * builtins.max(0.0, 1 - math.fabs(v - q)) * x[n, p, q, c]
-            for p in range(H) for q in range(W))
+            for p in range(H)
+            for q in range(W)
+        )
     return y
 
 
@@ -532,7 +539,7 @@ def transpose(x, axes=()):
 def broadcast_to(x, shape):
     y = np.zeros(shape)
     for i in np.ndindex(*y.shape):
-        y[i] = x[tuple(0 if n == 1 else k for n, k in zip(x.shape, i[len(i) - x.ndim:]))]
+        y[i] = x[tuple(0 if n == 1 else k for n, k in zip(x.shape, i[len(i) - x.ndim :]))]
     return y
 
 

@@ -40,8 +40,16 @@ def test_round_trip(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["last.safetensors"]
 
 
-@pytest.mark.parametrize("damage", [lambda b: b[:len(b) // 2], lambda b: b"", lambda b: b"x" * 100, lambda b: b[:8] + b"}" + b[9:],
-                                    lambda b: (2**60).to_bytes(8, "little") + b[8:]])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda b: b[: len(b) // 2],
+        lambda b: b"",
+        lambda b: b"x" * 100,
+        lambda b: b[:8] + b"}" + b[9:],
+        lambda b: (2**60).to_bytes(8, "little") + b[8:],
+    ],
+)
 def test_a_damaged_file_is_one_clear_error(tmp_path, damage):
     path = tmp_path / "c.safetensors"
     checkpoint().save(path)
@@ -52,6 +60,7 @@ def test_a_damaged_file_is_one_clear_error(tmp_path, damage):
 
 def test_a_foreign_safetensors_file_is_refused(tmp_path):
     from safetensors.numpy import save_file
+
     save_file({"x": np.zeros(2)}, tmp_path / "c.safetensors")
     with pytest.raises(CheckpointError, match="not a dlkit checkpoint"):
         load_checkpoint(tmp_path / "c.safetensors")
@@ -128,8 +137,9 @@ def kill_while_writing(tmp_path: Path, times: int) -> list[int]:
     """Starts a process that writes checkpoints without end and kills it; -> the epoch found each time."""
     path, found, rng = tmp_path / "last.safetensors", [], random.Random(0)
     for _ in range(times):
-        process = subprocess.Popen([sys.executable, "-c", WRITER, str(path), str(Path(__file__).parent)],
-                                   stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(path), str(Path(__file__).parent)], stdout=subprocess.PIPE, text=True
+        )
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         while not path.exists():

@@ -19,7 +19,9 @@ def blobs(n=120, classes=3, seed=0, spread=0.3):
     labels = np.arange(n) % classes
     corners = np.array([[0, 0], [2, 0], [0, 2]])[:classes]
     x = (corners[labels] + spread * rng.standard_normal((n, 2))).astype(np.float32)
-    return Dataset("blobs", [f"c{i}" for i in range(classes)], ArraySource(x, labels), ArraySource(x[:30] + 0.01, labels[:30]))
+    return Dataset(
+        "blobs", [f"c{i}" for i in range(classes)], ArraySource(x, labels), ArraySource(x[:30] + 0.01, labels[:30])
+    )
 
 
 def squares(n=90, seed=0):
@@ -28,7 +30,7 @@ def squares(n=90, seed=0):
     labels = np.arange(n) % 3
     x = rng.integers(0, 80, (n, 8, 8, 1)).astype(np.uint8)
     for i, (a, b) in enumerate([(0, 0), (0, 4), (4, 0)]):
-        x[labels == i, a:a + 4, b:b + 4] += 150
+        x[labels == i, a : a + 4, b : b + 4] += 150
     return Dataset("squares", ["a", "b", "c"], ArraySource(x, labels), ArraySource(x[:30], labels[:30]))
 
 
@@ -59,7 +61,13 @@ def test_it_learns_and_leaves_everything_behind(tmp_path):
     assert result.test_accuracy >= 0.95
     assert result.stopped == "finished"
     assert {p.name for p in run.iterdir()} == {
-        "config.toml", "last.safetensors", "best.safetensors", "history.csv", "metrics.json", "curves.png"}
+        "config.toml",
+        "last.safetensors",
+        "best.safetensors",
+        "history.csv",
+        "metrics.json",
+        "curves.png",
+    }
     rows = list(csv.DictReader((run / "history.csv").read_text().splitlines()))
     assert [int(r["epoch"]) for r in rows] == list(range(1, 16))
     assert float(rows[-1]["train_loss"]) < 0.3 * float(rows[0]["train_loss"])
@@ -71,7 +79,9 @@ def test_an_untrained_network_does_not_pass_for_a_trained_one(tmp_path):
     assert Trainer(config(tmp_path, lr=1e-9), blobs()).fit().test_accuracy < 0.9
 
 
-@pytest.mark.parametrize("options", [{}, {"model": "cnn", "width": 4, "hidden": None, "augment": "flip,crop=1", "dropout": 0.3}])
+@pytest.mark.parametrize(
+    "options", [{}, {"model": "cnn", "width": 4, "hidden": None, "augment": "flip,crop=1", "dropout": 0.3}]
+)
 def test_the_same_seed_gives_the_same_run_and_another_does_not(tmp_path, options):
     data = squares()
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
@@ -80,7 +90,9 @@ def test_the_same_seed_gives_the_same_run_and_another_does_not(tmp_path, options
 
 
 CASES = {
-    "adam": {}, "momentum+dropout": {"optimizer": "momentum", "dropout": 0.5}, "rmsprop": {"optimizer": "rmsprop"},
+    "adam": {},
+    "momentum+dropout": {"optimizer": "momentum", "dropout": 0.5},
+    "rmsprop": {"optimizer": "rmsprop"},
     "cnn": {"model": "cnn", "width": 4, "hidden": None, "augment": "flip,crop=1,rotate=10"},
     "batch norm, no validation": {"batch_norm": True, "val_split": 0.0},
 }
@@ -123,11 +135,16 @@ def test_early_stopping_keeps_the_best_network(tmp_path):
 
 def test_divergence_names_step_and_layer_and_keeps_the_last_good_state(tmp_path):
     trainer = Trainer(config(tmp_path, optimizer="sgd", lr=1e30, schedule="constant"), blobs())
-    with pytest.raises(DivergedError, match=r"the loss became (nan|inf) in epoch 1, batch \d+, first in .*layers\.\d .*--lr"):
-        with np.errstate(all="ignore"):
-            trainer.fit()
+    with (
+        pytest.raises(
+            DivergedError, match=r"the loss became (nan|inf) in epoch 1, batch \d+, first in .*layers\.\d .*--lr"
+        ),
+        np.errstate(all="ignore"),
+    ):
+        trainer.fit()
     state = Trainer(config(tmp_path, out=str(tmp_path / "other")), blobs()).model.state_dict()
     from dlkit.train.checkpoint import load_checkpoint
+
     kept = load_checkpoint(tmp_path / "run" / "last.safetensors").model_state
     assert all(np.isfinite(v).all() for v in kept.values())
     assert kept.keys() == state.keys()
@@ -182,26 +199,30 @@ def test_default_run_folders_are_numbered(tmp_path, monkeypatch):
 
 def test_configuration_round_trips_through_toml(tmp_path):
     from dlkit.train.config import read_toml
+
     before = config(tmp_path, augment="flip,crop=4", hidden=(3, 4), batch_norm=True)
     (tmp_path / "c.toml").write_text(before.to_toml())
     assert TrainConfig.from_dict(read_toml(tmp_path / "c.toml")) == before
 
 
-@pytest.mark.parametrize(("values", "message"), [
-    ({"epoch": 3}, "unknown option 'epoch' .did you mean 'epochs'"),
-    ({"epochs": "3"}, r"epochs \(='3'\) must be int"),
-    ({"epochs": True}, "must be int"),
-    ({"epochs": 0}, "must be at least 1"),
-    ({"lr": -0.1}, "must be positive"),
-    ({"lr": float("nan")}, "not a number"),
-    ({"val_split": 1.0}, "below 1"),
-    ({"model": "resnet21"}, "did you mean 'resnet20'"),
-    ({"optimizer": "adma"}, "did you mean 'adam'"),
-    ({"schedule": "cosin"}, "did you mean 'cosine'"),
-    ({"augment": "flp"}, "flip"),
-    ({"hidden": [1, "2"]}, "list of whole numbers"),
-    ({"hidden": []}, "positive layer sizes"),
-])
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"epoch": 3}, "unknown option 'epoch' .did you mean 'epochs'"),
+        ({"epochs": "3"}, r"epochs \(='3'\) must be int"),
+        ({"epochs": True}, "must be int"),
+        ({"epochs": 0}, "must be at least 1"),
+        ({"lr": -0.1}, "must be positive"),
+        ({"lr": float("nan")}, "not a number"),
+        ({"val_split": 1.0}, "below 1"),
+        ({"model": "resnet21"}, "did you mean 'resnet20'"),
+        ({"optimizer": "adma"}, "did you mean 'adam'"),
+        ({"schedule": "cosin"}, "did you mean 'cosine'"),
+        ({"augment": "flp"}, "flip"),
+        ({"hidden": [1, "2"]}, "list of whole numbers"),
+        ({"hidden": []}, "positive layer sizes"),
+    ],
+)
 def test_a_wrong_configuration_is_refused(values, message):
     with pytest.raises(ConfigError, match=message):
         TrainConfig.from_dict(values)

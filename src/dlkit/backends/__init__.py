@@ -26,8 +26,18 @@ from dlkit.errors import BackendError
 from dlkit.registry import Registry
 
 __all__ = [
-    "BACKENDS", "Backend", "Decline", "Kernels", "TraceEntry", "available_backends", "current_backend", "kernels",
-    "register_backend", "support", "trace", "use_backend",
+    "BACKENDS",
+    "Backend",
+    "Decline",
+    "Kernels",
+    "TraceEntry",
+    "available_backends",
+    "current_backend",
+    "kernels",
+    "register_backend",
+    "support",
+    "trace",
+    "use_backend",
 ]
 
 
@@ -70,10 +80,10 @@ def register_backend(name: str, device: str, load: Callable[[], Any]) -> Backend
     return backend
 
 
-_chosen: dict[str, str] = {}                    # device -> backend name
+_chosen: dict[str, str] = {}  # device -> backend name
 _strict = False
 _log: list[TraceEntry] | None = None
-_tables: dict[str, Any] = {}                    # device -> namespace of dispatchers
+_tables: dict[str, Any] = {}  # device -> namespace of dispatchers
 
 
 @dataclass(frozen=True)
@@ -96,12 +106,12 @@ for _name in ("reference", "native", "numba"):
 def _default_cpu() -> str:
     asked = os.environ.get("DLKIT_BACKEND")
     if asked:
-        BACKENDS[asked].kernels()               # an unknown or missing one is an error, not a silent other choice
+        BACKENDS[asked].kernels()  # an unknown or missing one is an error, not a silent other choice
         return asked
     return next(name for name in ("native", "numba", "reference") if BACKENDS[name].available() is None)
 
 
-_chosen["cpu"] = ""                             # found on first use: importing dlkit loads no kernels
+_chosen["cpu"] = ""  # found on first use: importing dlkit loads no kernels
 
 
 def current_backend(device: str = "cpu") -> str:
@@ -161,8 +171,10 @@ def kernels(device: str = "cpu") -> Kernels:
 def _dispatcher(name: str, order: list[Backend], strict: bool) -> Callable:
     candidates = [(b.name, b.kernels()[name]) for b in order if name in b.kernels()]
     if not candidates:
+
         def missing(*args: Any, **kwargs: Any) -> Any:
             raise BackendError(f"no kernel {name!r} in backend {' or '.join(b.name for b in order)}")
+
         return missing
     log = _log
     if log is None and len(candidates) == 1 and not strict:

@@ -38,8 +38,8 @@ class Decline:
 
 class Kernels(Protocol):
     # -- transfer and creation -----------------------------------------------------------------------------
-    def from_host(self, x) -> Array: ...                        # numpy array -> device array (may share memory)
-    def to_host(self, x: Array): ...                            # device array -> numpy array (may share memory)
+    def from_host(self, x) -> Array: ...  # numpy array -> device array (may share memory)
+    def to_host(self, x: Array): ...  # device array -> numpy array (may share memory)
     def full(self, shape: tuple, value: float, dtype) -> Array: ...
     def copy(self, x: Array) -> Array: ...
     def cast(self, x: Array, dtype) -> Array: ...
@@ -52,9 +52,9 @@ class Kernels(Protocol):
     def power(self, a: Array, b: Array) -> Array: ...
     def maximum(self, a: Array, b: Array) -> Array: ...
     def minimum(self, a: Array, b: Array) -> Array: ...
-    def greater(self, a: Array, b: Array) -> Array: ...         # bool
-    def greater_equal(self, a: Array, b: Array) -> Array: ...   # bool
-    def equal(self, a: Array, b: Array) -> Array: ...           # bool
+    def greater(self, a: Array, b: Array) -> Array: ...  # bool
+    def greater_equal(self, a: Array, b: Array) -> Array: ...  # bool
+    def equal(self, a: Array, b: Array) -> Array: ...  # bool
     def where(self, mask: Array, a: Array, b: Array) -> Array: ...
     def negative(self, x: Array) -> Array: ...
     def exp(self, x: Array) -> Array: ...
@@ -89,21 +89,22 @@ class Kernels(Protocol):
     # -- reductions ------------------------------------------------------------------------------------------
     def sum(self, x: Array, axes: Axes, keepdims: bool) -> Array: ...
     def max(self, x: Array, axes: Axes, keepdims: bool) -> Array: ...
-    def argmax(self, x: Array, axis: int) -> Array: ...         # int64
+    def argmax(self, x: Array, axis: int) -> Array: ...  # int64
     def all_finite(self, x: Array) -> bool: ...
-    def sum_of_squares(self, x: Array) -> float: ...            # accumulated in float64
+    def sum_of_squares(self, x: Array) -> float: ...  # accumulated in float64
 
     # -- shape -------------------------------------------------------------------------------------------------
-    def reshape(self, x: Array, shape: tuple) -> Array: ...     # view where possible
-    def transpose(self, x: Array, axes: Axes) -> Array: ...     # view
+    def reshape(self, x: Array, shape: tuple) -> Array: ...  # view where possible
+    def transpose(self, x: Array, axes: Axes) -> Array: ...  # view
     def broadcast_to(self, x: Array, shape: tuple) -> Array: ...  # view
     def concat(self, xs: Sequence[Array], axis: int) -> Array: ...
-    def take(self, x: Array, index: tuple) -> Array: ...        # x[index]: ints, slices, None, host integer arrays
+    def take(self, x: Array, index: tuple) -> Array: ...  # x[index]: ints, slices, None, host integer arrays
     def take_backward(self, dy: Array, index: tuple, shape: tuple) -> Array: ...  # zeros, then += dy at index
     def gather(self, x: Array, index: Array, axis: int) -> Array: ...  # y[i][j] = x[index[i][j]][j] for axis 0
     def gather_backward(self, dy: Array, index: Array, axis: int, shape: tuple) -> Array: ...
     def pad(self, x: Array, widths: tuple[Pair, ...], mode: str, value: float) -> Array: ...
     def pad_backward(self, dy: Array, widths: tuple[Pair, ...], mode: str) -> Array: ...
+
     # mode: "constant", "reflect" (border not repeated) or "replicate" (border repeated)
 
     # -- products ------------------------------------------------------------------------------------------------
@@ -112,22 +113,35 @@ class Kernels(Protocol):
     #   2-D both, or leading axes that broadcast
     def linear_forward(self, x: Array, w: Array, b: Array | None, activation: str | None) -> Array: ...
     #   x [M, I], w [I, O], b [O] -> activation(x w + b) [M, O]
-    def conv2d_forward(self, x: Array, w: Array, b: Array | None, stride: Pair, padding: Padding,
-                       dilation: Pair, groups: int, activation: str | None) -> Array: ...
+    def conv2d_forward(
+        self,
+        x: Array,
+        w: Array,
+        b: Array | None,
+        stride: Pair,
+        padding: Padding,
+        dilation: Pair,
+        groups: int,
+        activation: str | None,
+    ) -> Array: ...
     #   x [N, H, W, C], w [R, S, C/G, K], b [K] -> [N, OH, OW, K]
-    def conv2d_backward_input(self, dy: Array, w: Array, size: Pair, stride: Pair, padding: Padding,
-                              dilation: Pair, groups: int) -> Array: ...
+    def conv2d_backward_input(
+        self, dy: Array, w: Array, size: Pair, stride: Pair, padding: Padding, dilation: Pair, groups: int
+    ) -> Array: ...
     #   dy [N, OH, OW, K], w [R, S, C/G, K], size (H, W) -> dx [N, H, W, C]
-    def conv2d_backward_weight(self, x: Array, dy: Array, kernel: Pair, stride: Pair, padding: Padding,
-                               dilation: Pair, groups: int) -> Array: ...
+    def conv2d_backward_weight(
+        self, x: Array, dy: Array, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair, groups: int
+    ) -> Array: ...
+
     #   -> dw [R, S, C/G, K]
 
     # -- pooling: windows that reach over the border see only the pixels inside ------------------------------------
     def max_pool2d_forward(self, x: Array, kernel: Pair, stride: Pair, padding: Padding) -> tuple[Array, Array]: ...
     #   x [N, H, W, C] -> y [N, OH, OW, C], where: uint8 [N, OH, OW, C], position r*S + s of the first maximum in
     #   the window (uint16 if R*S > 256)
-    def max_pool2d_backward(self, dy: Array, where: Array, size: Pair, kernel: Pair, stride: Pair,
-                            padding: Padding) -> Array: ...
+    def max_pool2d_backward(
+        self, dy: Array, where: Array, size: Pair, kernel: Pair, stride: Pair, padding: Padding
+    ) -> Array: ...
     def avg_pool2d_forward(self, x: Array, kernel: Pair, stride: Pair, padding: Padding) -> Array: ...
     #   the mean over the window's pixels inside the image
     def avg_pool2d_backward(self, dy: Array, size: Pair, kernel: Pair, stride: Pair, padding: Padding) -> Array: ...
@@ -136,15 +150,18 @@ class Kernels(Protocol):
     def adaptive_avg_pool2d_backward(self, dy: Array, size: Pair) -> Array: ...  # size: the input's (H, W)
 
     # -- normalisation -----------------------------------------------------------------------------------------------
-    def batch_norm_forward(self, x: Array, gamma: Array, beta: Array, eps: float,
-                           activation: str | None) -> tuple[Array, Array, Array]: ...
+    def batch_norm_forward(
+        self, x: Array, gamma: Array, beta: Array, eps: float, activation: str | None
+    ) -> tuple[Array, Array, Array]: ...
     #   x [M, C] -> y = activation(gamma * (x - mean) * inv_std + beta) [M, C], mean [C], inv_std [C];
     #   biased variance, inv_std = 1 / sqrt(var + eps); activation None or "relu"
-    def batch_norm_backward(self, dy: Array, x: Array, y: Array, gamma: Array, mean: Array, inv_std: Array,
-                            activation: str | None) -> tuple[Array, Array, Array]: ...
+    def batch_norm_backward(
+        self, dy: Array, x: Array, y: Array, gamma: Array, mean: Array, inv_std: Array, activation: str | None
+    ) -> tuple[Array, Array, Array]: ...
     #   -> dx [M, C], dgamma [C], dbeta [C]
-    def batch_norm_inference(self, x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: float,
-                             activation: str | None) -> Array: ...
+    def batch_norm_inference(
+        self, x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: float, activation: str | None
+    ) -> Array: ...
     def standardize_forward(self, x: Array, axes: Axes, eps: float) -> tuple[Array, Array]: ...
     #   x̂ = (x - mean) * inv_std over `axes` -> x̂, inv_std (axes kept as 1): layer, group and instance norm
     def standardize_backward(self, dy: Array, x_hat: Array, inv_std: Array, axes: Axes) -> Array: ...
@@ -156,25 +173,58 @@ class Kernels(Protocol):
     def upsample_bilinear_backward(self, dy: Array, size: Pair, align_corners: bool) -> Array: ...  # input's size
 
     # -- loss ----------------------------------------------------------------------------------------------------------
-    def cross_entropy_forward(self, logits: Array, labels: Array, weights: Array | None,
-                              smoothing: float) -> tuple[Array, Array]: ...
+    def cross_entropy_forward(
+        self, logits: Array, labels: Array, weights: Array | None, smoothing: float
+    ) -> tuple[Array, Array]: ...
     #   logits [M, K], labels int64 [M], weights [K] -> loss [M], p = softmax(logits) [M, K]
     #   with q = (1-smoothing)*onehot + smoothing/K:  loss[m] = -sum_k weights[k] q[m,k] log p[m,k]
-    def cross_entropy_backward(self, dloss: Array, p: Array, labels: Array, weights: Array | None,
-                               smoothing: float) -> Array: ...
+    def cross_entropy_backward(
+        self, dloss: Array, p: Array, labels: Array, weights: Array | None, smoothing: float
+    ) -> Array: ...
+
     #   -> dlogits [M, K]
 
     # -- optimiser steps, in place on parameter p and its state -----------------------------------------------------
-    def sgd_step(self, p: Array, g: Array, velocity: Array | None, lr: float, momentum: float, nesterov: bool,
-                 weight_decay: float) -> None: ...
+    def sgd_step(
+        self,
+        p: Array,
+        g: Array,
+        velocity: Array | None,
+        lr: float,
+        momentum: float,
+        nesterov: bool,
+        weight_decay: float,
+    ) -> None: ...
     #   g += weight_decay p;  v = momentum v + g;  p -= lr (g + momentum v if nesterov else v)
-    def rmsprop_step(self, p: Array, g: Array, square: Array, velocity: Array | None, lr: float, rho: float,
-                     eps: float, momentum: float, weight_decay: float) -> None: ...
+    def rmsprop_step(
+        self,
+        p: Array,
+        g: Array,
+        square: Array,
+        velocity: Array | None,
+        lr: float,
+        rho: float,
+        eps: float,
+        momentum: float,
+        weight_decay: float,
+    ) -> None: ...
     #   s = rho s + (1-rho) g²;  step = g / (sqrt(s) + eps);  v = momentum v + step;  p -= lr v
-    def adam_step(self, p: Array, g: Array, m: Array, v: Array, lr: float, beta1: float, beta2: float, eps: float,
-                  weight_decay: float, decoupled: bool, t: int) -> None: ...
+    def adam_step(
+        self,
+        p: Array,
+        g: Array,
+        m: Array,
+        v: Array,
+        lr: float,
+        beta1: float,
+        beta2: float,
+        eps: float,
+        weight_decay: float,
+        decoupled: bool,
+        t: int,
+    ) -> None: ...
     #   Kingma & Ba 2015, algorithm 1, step t = 1, 2, ...; decoupled: p -= lr weight_decay p (AdamW)
-    def add_into(self, x: Array, y: Array) -> None: ...         # x += y
+    def add_into(self, x: Array, y: Array) -> None: ...  # x += y
     def scale_into(self, x: Array, factor: float) -> None: ...  # x *= factor
 
 

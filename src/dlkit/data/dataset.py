@@ -70,9 +70,7 @@ def stratified_split(labels: np.ndarray, fraction: float, seed: int) -> tuple[np
     return np.flatnonzero(~held).astype(np.int64), np.flatnonzero(held).astype(np.int64)
 
 
-def hold_out(
-    name: str, classes: list[str], source: Source, fraction: float, seed: int, notes: list[str]
-) -> Dataset:
+def hold_out(name: str, classes: list[str], source: Source, fraction: float, seed: int, notes: list[str]) -> Dataset:
     """A Dataset whose test set is `fraction` of `source`, stratified; none for fraction 0."""
     if fraction == 0:
         return Dataset(name, classes, source, None, notes)

@@ -18,9 +18,7 @@ TIMEOUT = (10, 60)  # seconds to connect, and without a byte
 RETRY_STATUS = (408, 416, 425, 429)
 
 
-def fetch(
-    bases: Sequence[str], name: str, folder: Path, sha256: str, *, tries: int = 4, wait: float = 1.0
-) -> Path:
+def fetch(bases: Sequence[str], name: str, folder: Path, sha256: str, *, tries: int = 4, wait: float = 1.0) -> Path:
     """Bring `<base>/<name>` into `folder`, trying each base in turn; returns its path.
 
     A transfer is tried `tries` times, `wait` seconds apart and doubling. DataError if no base gives the file
@@ -28,10 +26,7 @@ def fetch(
     """
     for base in bases:
         if not base.startswith(("http://", "https://")):
-            raise ConfigError(
-                f"mirror '{base}' is no http:// or https:// address;"
-                " give the address of a folder"
-            )
+            raise ConfigError(f"mirror '{base}' is no http:// or https:// address; give the address of a folder")
     failures = []
     for base in bases:
         url = f"{base.rstrip('/')}/{name}"
@@ -66,7 +61,10 @@ def _fetch_one(url: str, name: str, folder: Path, sha256: str, tries: int, wait:
                 if fresh or not resumed:
                     raise DataError(f"{url} sent a file with the wrong checksum") from None
     except requests.HTTPError as error:
-        raise DataError(f"{url} answered {error.response.status_code} {error.response.reason}") from None
+        answer = error.response
+        raise DataError(
+            f"{url} answered {answer.status_code} {answer.reason}" if answer is not None else f"{url}: {error}"
+        ) from None
     except requests.RequestException as error:
         raise DataError(f"{url}: {_short(error)}") from None
     except OSError as error:
@@ -113,7 +111,11 @@ class _Resuming:
                 raise requests.ConnectionError("the server resumed at another place than asked")
             length = int(response.headers.get("Content-Length", 0) or 0)
             bar = tqdm(
-                total=length or None, desc=self.part.stem, unit="B", unit_scale=True, leave=False,
+                total=length or None,
+                desc=self.part.stem,
+                unit="B",
+                unit_scale=True,
+                leave=False,
                 disable=None,  # shown on a terminal only
             )
             got = 0

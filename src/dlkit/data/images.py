@@ -32,10 +32,7 @@ def check_size(image_size: tuple[int, int] | None) -> tuple[int, int] | None:
     except (TypeError, ValueError):
         fits = False
     if not fits:
-        raise ConfigError(
-            f"image_size is {image_size!r};"
-            f" give (height, width), whole numbers in 1..{MAX_SIDE}"
-        )
+        raise ConfigError(f"image_size is {image_size!r}; give (height, width), whole numbers in 1..{MAX_SIDE}")
     return height, width
 
 
@@ -152,8 +149,10 @@ def _eight_bits(image):
 
 
 def _bomb(where: str, size: str) -> DataError:
-    return DataError(f"{where}: this image has {size} pixels, more than {MAX_PIXELS // 10**6} megapixels are"
-                     " refused; make it smaller or remove it")
+    return DataError(
+        f"{where}: this image has {size} pixels, more than {MAX_PIXELS // 10**6} megapixels are"
+        " refused; make it smaller or remove it"
+    )
 
 
 def _broken(where: str, error: Exception) -> DataError:

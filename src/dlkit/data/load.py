@@ -46,10 +46,7 @@ def load(
     if grey not in (None, True, False):
         raise ConfigError(f"grey is {grey!r}; give True, False or None")
     if isinstance(test_split, bool) or not isinstance(test_split, (int, float)) or not 0 <= test_split < 1:
-        raise ConfigError(
-            f"test_split is {test_split!r};"
-            " give a number from 0 (no test set) to below 1, such as 0.2"
-        )
+        raise ConfigError(f"test_split is {test_split!r}; give a number from 0 (no test set) to below 1, such as 0.2")
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise ConfigError(f"seed is {seed!r}; give a whole number, 0 or more")
     known = KNOWN.get(what)
@@ -75,10 +72,7 @@ def _read(path: Path, options: Options) -> Dataset:
         raise DataError(f"{path}: no known format; known are {', '.join(form.NAME for form in FORMATS)}")
     for option in ("image_size", "grey", "label"):
         if getattr(options, option) is not None and option not in fitting.OPTIONS:
-            raise ConfigError(
-                f"{option} was given for {path}, but {fitting.NAME} has no such option;"
-                " leave it out"
-            )
+            raise ConfigError(f"{option} was given for {path}, but {fitting.NAME} has no such option; leave it out")
     return fitting.read(path, options)
 
 
@@ -113,10 +107,7 @@ def _find_known(name: str, known: Known, download: bool, mirror: str | None) -> 
             return found
     looked = " and ".join(map(str, places))
     if not known.files:
-        raise DataError(
-            f"{name} is not in {looked} and cannot be downloaded;"
-            f" put {', '.join(known.local[0])} there"
-        )
+        raise DataError(f"{name} is not in {looked} and cannot be downloaded; put {', '.join(known.local[0])} there")
     if not download:
         raise DataError(f"{name} is not in {looked}; allow the download, or put its files there")
     for file in known.files:

@@ -37,7 +37,16 @@ def _mnist_like(*sha256: str) -> tuple[File, ...]:
 TEN = tuple("0123456789")
 IDX_PLAIN = tuple(file.name.removesuffix(".gz") for file in _mnist_like("", "", "", ""))
 FASHION = (
-    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
 )
 
 KNOWN: dict[str, Known] = {

@@ -58,15 +58,9 @@ def as_labels(labels: Sequence[int] | np.ndarray, count: int) -> np.ndarray:
     """`labels` as int64[count]; DataError if they are not whole numbers, one per example."""
     array = np.asarray(labels)
     if array.dtype.kind not in "iu" and array.size:
-        raise DataError(
-            f"labels are {array.dtype};"
-            " whole numbers 0..classes-1 are needed, convert them first"
-        )
+        raise DataError(f"labels are {array.dtype}; whole numbers 0..classes-1 are needed, convert them first")
     if array.shape != (count,):
-        raise DataError(
-            f"labels have shape {list(array.shape)} but there are {count} examples;"
-            " give one for each"
-        )
+        raise DataError(f"labels have shape {list(array.shape)} but there are {count} examples; give one for each")
     return np.ascontiguousarray(array, dtype=np.int64)
 
 

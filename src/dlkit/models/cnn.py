@@ -5,8 +5,9 @@ from dlkit.models.registry import model, require_image
 
 
 @model("cnn", source="VGG-style blocks (Simonyan & Zisserman 2015) with batch norm, global average pooling")
-def cnn(input_shape: tuple[int, ...], classes: int, *, width: int = 32, dropout: float = 0.25,
-        init: str | None = None) -> nn.Module:
+def cnn(
+    input_shape: tuple[int, ...], classes: int, *, width: int = 32, dropout: float = 0.25, init: str | None = None
+) -> nn.Module:
     """A small convolutional network: blocks of two 3×3 convolutions with batch norm, halved in between.
 
     As many halvings (up to three) as leave at least 4 pixels each way; the filters double with each one.
@@ -23,8 +24,11 @@ def cnn(input_shape: tuple[int, ...], classes: int, *, width: int = 32, dropout:
                 layers.append(nn.Dropout(dropout))
             size, filters = size // 2, filters * 2
         for _ in range(2):
-            layers += [nn.Conv2d(c, filters, 3, padding="same", bias=False, init=init),
-                       nn.BatchNorm2d(filters, activation="relu")]
+            layers += [
+                nn.Conv2d(c, filters, 3, padding="same", bias=False, init=init),
+                nn.BatchNorm2d(filters, activation="relu"),
+            ]
             c = filters
-    return nn.Sequential(*layers, nn.GlobalAvgPool2d(), nn.Dropout(dropout),
-                         nn.Linear(c, classes, init="xavier_uniform"))
+    return nn.Sequential(
+        *layers, nn.GlobalAvgPool2d(), nn.Dropout(dropout), nn.Linear(c, classes, init="xavier_uniform")
+    )

@@ -63,9 +63,13 @@ def build_model(name: str, input_shape: tuple[int, ...], classes: int, **options
 def require_image(name: str, input_shape: tuple[int, ...], least: int = 1) -> tuple[int, int, int]:
     """(H, W, C), or ConfigError if the examples are not images of at least `least` pixels each way."""
     if len(input_shape) != 3:
-        raise ConfigError(f"model {name!r} needs images (H, W, C); these examples have shape {input_shape}. "
-                          "Models for any shape: logistic, shallow, mlp")
+        raise ConfigError(
+            f"model {name!r} needs images (H, W, C); these examples have shape {input_shape}. "
+            "Models for any shape: logistic, shallow, mlp"
+        )
     if min(input_shape[:2]) < least:
-        raise ConfigError(f"model {name!r} needs images of at least {least}×{least} pixels; "
-                          f"these are {input_shape[0]}×{input_shape[1]}")
+        raise ConfigError(
+            f"model {name!r} needs images of at least {least}×{least} pixels; "
+            f"these are {input_shape[0]}×{input_shape[1]}"
+        )
     return input_shape  # type: ignore[return-value]

@@ -46,8 +46,15 @@ class Linear(Module):
     activation : None or one of ACTIVATIONS; init : a name in dlkit.nn.init, by default He or Xavier by activation.
     """
 
-    def __init__(self, in_features: int, out_features: int, bias: bool = True, activation: str | None = None,
-                 init: str | None = None, rng: np.random.Generator | None = None):
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        activation: str | None = None,
+        init: str | None = None,
+        rng: np.random.Generator | None = None,
+    ):
         self.weight = _draw(init or default_init(activation), (in_features, out_features), rng)
         self.bias = _zeros(out_features) if bias else None
         self.activation = activation
@@ -67,13 +74,25 @@ class Conv2d(Module):
     padding : pixels, a pair, (top, bottom, left, right), "same" or "valid".
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int | tuple[int, int],
-                 stride: int | tuple[int, int] = 1, padding: Any = 0, dilation: int | tuple[int, int] = 1,
-                 groups: int = 1, bias: bool = True, activation: str | None = None, init: str | None = None,
-                 rng: np.random.Generator | None = None):
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        stride: int | tuple[int, int] = 1,
+        padding: Any = 0,
+        dilation: int | tuple[int, int] = 1,
+        groups: int = 1,
+        bias: bool = True,
+        activation: str | None = None,
+        init: str | None = None,
+        rng: np.random.Generator | None = None,
+    ):
         kernel = pair(kernel_size, "kernel_size")
         if in_channels % groups or out_channels % groups:
-            raise ConfigError(f"channels in (={in_channels}) and out (={out_channels}) must be divisible by groups (={groups})")
+            raise ConfigError(
+                f"channels in (={in_channels}) and out (={out_channels}) must be divisible by groups (={groups})"
+            )
         self.weight = _draw(init or default_init(activation), (*kernel, in_channels // groups, out_channels), rng)
         self.bias = _zeros(out_channels) if bias else None
         self.geometry = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
@@ -88,21 +107,38 @@ class Conv2d(Module):
         r, s, c, k = self.weight.shape
         plain = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}
         rest = "".join(f", {n}={v}" for n, v in self.geometry.items() if v != plain[n])
-        return f"{c * self.geometry['groups']}, {k}, {r}×{s}{rest}" + (f", {self.activation}" if self.activation else "")
+        return f"{c * self.geometry['groups']}, {k}, {r}×{s}{rest}" + (
+            f", {self.activation}" if self.activation else ""
+        )
 
 
 class ConvTranspose2d(Module):
     """Transposed convolution, [N, H, W, in_channels] -> [N, OH, OW, out_channels]."""
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int | tuple[int, int],
-                 stride: int | tuple[int, int] = 1, padding: Any = 0, output_padding: int | tuple[int, int] = 0,
-                 dilation: int | tuple[int, int] = 1, groups: int = 1, bias: bool = True, init: str = "he_normal",
-                 rng: np.random.Generator | None = None):
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        stride: int | tuple[int, int] = 1,
+        padding: Any = 0,
+        output_padding: int | tuple[int, int] = 0,
+        dilation: int | tuple[int, int] = 1,
+        groups: int = 1,
+        bias: bool = True,
+        init: str = "he_normal",
+        rng: np.random.Generator | None = None,
+    ):
         kernel = pair(kernel_size, "kernel_size")
         self.weight = _draw(init, (*kernel, out_channels // groups, in_channels), rng)
         self.bias = _zeros(out_channels) if bias else None
-        self.geometry = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups,
-                         "output_padding": output_padding}
+        self.geometry = {
+            "stride": stride,
+            "padding": padding,
+            "dilation": dilation,
+            "groups": groups,
+            "output_padding": output_padding,
+        }
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.conv_transpose2d(x, self.weight, self.bias, **self.geometry)
@@ -127,8 +163,9 @@ class BatchNorm2d(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
-            y = ops.batch_norm_inference(x, self.gamma, self.beta, self.running_mean, self.running_var, eps=self.eps,
-                                         activation=self._fused)
+            y = ops.batch_norm_inference(
+                x, self.gamma, self.beta, self.running_mean, self.running_var, eps=self.eps, activation=self._fused
+            )
         else:
             y, mean, inv_std = ops.batch_norm(x, self.gamma, self.beta, eps=self.eps, activation=self._fused)
             if x.device != "meta":

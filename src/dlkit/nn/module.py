@@ -135,8 +135,11 @@ class Module:
         own: dict[str, Tensor] = {**dict(self.named_parameters()), **dict(self.named_buffers())}
         wrong = [f"missing {n!r}" for n in own if n not in state]
         wrong += [f"unexpected {n!r}" for n in state if n not in own]
-        wrong += [f"{n!r} has shape {np.shape(state[n])}, expected {t.shape}"
-                  for n, t in own.items() if n in state and tuple(np.shape(state[n])) != t.shape]
+        wrong += [
+            f"{n!r} has shape {np.shape(state[n])}, expected {t.shape}"
+            for n, t in own.items()
+            if n in state and tuple(np.shape(state[n])) != t.shape
+        ]
         if wrong:
             shown = "; ".join(wrong[:5]) + (f"; and {len(wrong) - 5} more" if len(wrong) > 5 else "")
             raise CheckpointError(f"the weights do not fit this network: {shown}")

@@ -42,7 +42,9 @@ class Summary:
     def table(self) -> str:
         """The summary as text, one line per layer."""
         rows = [("layer", "", "output", "parameters", "FLOPs")]
-        rows += [(r.name, r.layer, "×".join(map(str, r.output)), f"{r.parameters:,}", f"{r.flops:,}") for r in self.layers]
+        rows += [
+            (r.name, r.layer, "×".join(map(str, r.output)), f"{r.parameters:,}", f"{r.flops:,}") for r in self.layers
+        ]
         rows.append(("total", "", "", f"{self.parameters:,}", f"{self.flops:,}"))
         widths = [max(len(r[i]) for r in rows) for i in range(5)]
 
@@ -52,8 +54,10 @@ class Summary:
 
         rule = "─" * len(line(rows[0]))
         mb = 2**20
-        memory = (f"memory at batch {self.batch}: weights {self.weight_bytes / mb:.2f} MB, activations kept for backward "
-                  f"{self.activation_bytes / mb:.2f} MB, gradients and Adam state {self.training_state_bytes / mb:.2f} MB")
+        memory = (
+            f"memory at batch {self.batch}: weights {self.weight_bytes / mb:.2f} MB, activations kept for backward "
+            f"{self.activation_bytes / mb:.2f} MB, gradients and Adam state {self.training_state_bytes / mb:.2f} MB"
+        )
         return "\n".join([line(rows[0]), rule, *map(line, rows[1:-1]), rule, line(rows[-1]), memory])
 
 
@@ -80,7 +84,9 @@ def summarize(model: Module, input_shape: tuple[int, ...], batch: int = 1) -> Su
             summary.layers.append(LayerSummary(names[id(module)], label, y.shape[1:], count, pending[0]))
             pending[0] = 0
         elif module is not model and pending[0] and summary.layers:  # ops a block runs between its layers
-            summary.layers.append(LayerSummary(names[id(module)], f"{type(module).__name__} (sum)", y.shape[1:], 0, pending[0]))
+            summary.layers.append(
+                LayerSummary(names[id(module)], f"{type(module).__name__} (sum)", y.shape[1:], 0, pending[0])
+            )
             pending[0] = 0
 
     training = [(m, m.training) for m in model.modules()]

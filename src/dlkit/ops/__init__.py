@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from typing import TYPE_CHECKING
 
 from dlkit.ops.op import BadCall, Op, Sample, observe
 from dlkit.registry import OPS
@@ -16,4 +17,9 @@ for _module in pkgutil.iter_modules(__path__):
 
 globals().update(OPS.items())
 
-__all__ = ["OPS", "BadCall", "Op", "Sample", "observe", *OPS.names()]  # noqa: PLE0604
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Op: ...
+
+
+__all__ = ["OPS", "BadCall", "Op", "Sample", "observe", *OPS.names()]

@@ -73,8 +73,12 @@ def _(dy, y):
     return dy * (1.0 - y * y)
 
 
-@op("x[...] -> y[...]", formula="y = max(x, 0)", slope="dx = dy · [x > 0]",
-    source="Nair & Hinton 2010, Rectified linear units improve restricted Boltzmann machines")
+@op(
+    "x[...] -> y[...]",
+    formula="y = max(x, 0)",
+    slope="dx = dy · [x > 0]",
+    source="Nair & Hinton 2010, Rectified linear units improve restricted Boltzmann machines",
+)
 class relu:
     second = True
     onnx = "Relu"
@@ -94,8 +98,12 @@ def _(dy, y):
     return dy * (constant(y) > 0.0).astype(dy.dtype)
 
 
-@op("x[...] -> y[...]", formula="y = x if x > 0 else slope · x", slope="dx = dy · (1 if x > 0 else slope)",
-    source="Maas et al. 2013, Rectifier nonlinearities improve neural network acoustic models")
+@op(
+    "x[...] -> y[...]",
+    formula="y = x if x > 0 else slope · x",
+    slope="dx = dy · (1 if x > 0 else slope)",
+    source="Maas et al. 2013, Rectifier nonlinearities improve neural network acoustic models",
+)
 class leaky_relu:
     second = True
     onnx = "LeakyRelu"
@@ -121,8 +129,12 @@ def _(dy, x, slope):
     return dy * (positive + slope * (1.0 - positive))
 
 
-@op("x[...] -> y[...]", formula="y = x if x > 0 else alpha (e^x - 1)", slope="dx = dy · (1 if x > 0 else alpha e^x)",
-    source="Clevert et al. 2016, Fast and accurate deep network learning by exponential linear units")
+@op(
+    "x[...] -> y[...]",
+    formula="y = x if x > 0 else alpha (e^x - 1)",
+    slope="dx = dy · (1 if x > 0 else alpha e^x)",
+    source="Clevert et al. 2016, Fast and accurate deep network learning by exponential linear units",
+)
 class elu:
     second = True
     onnx = "Elu"
@@ -152,8 +164,12 @@ def _(dy, x, alpha):
     return dy * (positive + (1.0 - positive) * below)
 
 
-@op("x[...] -> y[...]", formula="y = x Φ(x) = x/2 · (1 + erf(x/√2))", slope="dx = dy · (Φ(x) + x φ(x))",
-    source="Hendrycks & Gimpel 2016, Gaussian error linear units (the exact form)")
+@op(
+    "x[...] -> y[...]",
+    formula="y = x Φ(x) = x/2 · (1 + erf(x/√2))",
+    slope="dx = dy · (Φ(x) + x φ(x))",
+    source="Hendrycks & Gimpel 2016, Gaussian error linear units (the exact form)",
+)
 class gelu:
     onnx = "Gelu"
     samples = smooth
@@ -169,8 +185,12 @@ class gelu:
         return (k.gelu_backward(dy, x),)
 
 
-@op("x[...] -> y[...]", formula="y = x σ(x)", slope="dx = dy · σ(x) (1 + x (1 - σ(x)))",
-    source="Elfwing et al. 2017; Ramachandran et al. 2017 (swish)")
+@op(
+    "x[...] -> y[...]",
+    formula="y = x σ(x)",
+    slope="dx = dy · σ(x) (1 + x (1 - σ(x)))",
+    source="Elfwing et al. 2017; Ramachandran et al. 2017 (swish)",
+)
 class silu:
     second = True
     samples = smooth
@@ -192,8 +212,12 @@ def _(dy, x):
     return dy * s * (1.0 + x * (1.0 - s))
 
 
-@op("x[...] -> y[...]", formula="y = ln(1 + e^x)", slope="dx = dy · σ(x)",
-    source="Dugas et al. 2001, Incorporating second-order functional knowledge")
+@op(
+    "x[...] -> y[...]",
+    formula="y = ln(1 + e^x)",
+    slope="dx = dy · σ(x)",
+    source="Dugas et al. 2001, Incorporating second-order functional knowledge",
+)
 class softplus:
     second = True
     onnx = "Softplus"
@@ -230,8 +254,13 @@ def _axis_shape(x: tuple, axis: int) -> tuple:
 
 def _axis_samples(rng: np.random.Generator) -> list[Sample]:
     n = rng.standard_normal
-    return [Sample((n((4, 5)),), {"axis": -1}), Sample((n((2, 3, 4)),), {"axis": 1}), Sample((n((3, 1)),), {"axis": 1}),
-            Sample((30 * n((2, 6)),), {"axis": 0}, "large logits"), Sample((n((0, 4)),), {"axis": 1}, "empty")]
+    return [
+        Sample((n((4, 5)),), {"axis": -1}),
+        Sample((n((2, 3, 4)),), {"axis": 1}),
+        Sample((n((3, 1)),), {"axis": 1}),
+        Sample((30 * n((2, 6)),), {"axis": 0}, "large logits"),
+        Sample((n((0, 4)),), {"axis": 1}, "empty"),
+    ]
 
 
 def _axis_errors() -> list[BadCall]:

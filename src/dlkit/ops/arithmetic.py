@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+from typing import Any
 
 import numpy as np
 
@@ -40,7 +41,8 @@ def misfits() -> list[BadCall]:
 
 def positive(samples: list[Sample], which: tuple[int, ...]) -> list[Sample]:
     """The same samples with the operands at `which` made positive and away from 0."""
-    def fix(i: int, x: object) -> object:
+
+    def fix(i: int, x: Any) -> Any:
         return x if i not in which else builtins.abs(x) + 0.3
 
     return [Sample(tuple(fix(i, x) for i, x in enumerate(s.inputs)), s.attributes, s.note) for s in samples]
@@ -48,6 +50,7 @@ def positive(samples: list[Sample], which: tuple[int, ...]) -> list[Sample]:
 
 def ordered(samples: list[Sample]) -> list[Sample]:
     """The same samples with no two operands closer than 0.05, for max and min."""
+
     def move(s: Sample) -> Sample:
         a, b = (np.round(x, 1) if isinstance(x, np.ndarray) else round(x, 1) for x in s.inputs)
         return Sample((a, b + 0.05), s.attributes, s.note)
@@ -80,8 +83,7 @@ class subtract:
 
     def backward(k, saved, dy, needs):
         a, b = saved
-        return (unbroadcast(k, dy, a) if needs[0] else None,
-                k.negative(unbroadcast(k, dy, b)) if needs[1] else None)
+        return (unbroadcast(k, dy, a) if needs[0] else None, k.negative(unbroadcast(k, dy, b)) if needs[1] else None)
 
 
 @op("a[...], b[...] -> y[...]", formula="y = a · b", slope="da = dy · b, db = dy · a")
@@ -95,8 +97,10 @@ class multiply:
 
     def backward(k, saved, dy, needs):
         a, b = saved
-        return (unbroadcast(k, k.multiply(dy, b), shape_of(a)) if needs[0] else None,
-                unbroadcast(k, k.multiply(dy, a), shape_of(b)) if needs[1] else None)
+        return (
+            unbroadcast(k, k.multiply(dy, b), shape_of(a)) if needs[0] else None,
+            unbroadcast(k, k.multiply(dy, a), shape_of(b)) if needs[1] else None,
+        )
 
 
 @op("a[...], b[...] -> y[...]", formula="y = a / b", slope="da = dy / b, db = -dy · a / b²")
@@ -114,8 +118,10 @@ class divide:
     def backward(k, saved, dy, needs):
         a, b = saved
         da = k.divide(dy, b)
-        return (unbroadcast(k, da, shape_of(a)) if needs[0] else None,
-                k.negative(unbroadcast(k, k.divide(k.multiply(da, a), b), shape_of(b))) if needs[1] else None)
+        return (
+            unbroadcast(k, da, shape_of(a)) if needs[0] else None,
+            k.negative(unbroadcast(k, k.divide(k.multiply(da, a), b), shape_of(b))) if needs[1] else None,
+        )
 
 
 @op("a[...], b[...] -> y[...]", formula="y = a^b", slope="da = dy · b · a^(b-1), db = dy · y · ln a (0 where a ≤ 0)")
@@ -166,8 +172,10 @@ class maximum:
     def backward(k, saved, dy, needs):
         a, b = saved
         first = k.greater_equal(a, b)
-        return (unbroadcast(k, k.where(first, dy, 0.0), shape_of(a)) if needs[0] else None,
-                unbroadcast(k, k.where(first, 0.0, dy), shape_of(b)) if needs[1] else None)
+        return (
+            unbroadcast(k, k.where(first, dy, 0.0), shape_of(a)) if needs[0] else None,
+            unbroadcast(k, k.where(first, 0.0, dy), shape_of(b)) if needs[1] else None,
+        )
 
 
 @op("a[...], b[...] -> y[...]", formula="y = min(a, b)", slope="da = dy · [a ≤ b], db = dy · [a > b]")
@@ -185,8 +193,10 @@ class minimum:
     def backward(k, saved, dy, needs):
         a, b = saved
         first = k.greater_equal(b, a)
-        return (unbroadcast(k, k.where(first, dy, 0.0), shape_of(a)) if needs[0] else None,
-                unbroadcast(k, k.where(first, 0.0, dy), shape_of(b)) if needs[1] else None)
+        return (
+            unbroadcast(k, k.where(first, dy, 0.0), shape_of(a)) if needs[0] else None,
+            unbroadcast(k, k.where(first, 0.0, dy), shape_of(b)) if needs[1] else None,
+        )
 
 
 @op("a[...], b[...] -> y[...] bool", formula="y = [a > b]")
@@ -226,8 +236,11 @@ class equal:
         return k.equal(a, b), ()
 
 
-@op("mask[...] bool, a[...], b[...] -> y[...]", formula="y = a where mask, else b",
-    slope="da = dy · mask, db = dy · (1 - mask)")
+@op(
+    "mask[...] bool, a[...], b[...] -> y[...]",
+    formula="y = a where mask, else b",
+    slope="da = dy · mask, db = dy · (1 - mask)",
+)
 class where:
     second = True
     nondiff = (0,)
@@ -246,8 +259,11 @@ class where:
 
     def backward(k, saved, dy, needs):
         mask, a, b = saved
-        return (None, unbroadcast(k, k.where(mask, dy, 0.0), a) if needs[1] else None,
-                unbroadcast(k, k.where(mask, 0.0, dy), b) if needs[2] else None)
+        return (
+            None,
+            unbroadcast(k, k.where(mask, dy, 0.0), a) if needs[1] else None,
+            unbroadcast(k, k.where(mask, 0.0, dy), b) if needs[2] else None,
+        )
 
 
 @op("x[...] -> y[...]", formula="y = -x", slope="dx = -dy")
@@ -316,7 +332,7 @@ class sqrt:
 
 
 @op("x[...] -> y[...]", formula="y = |x|", slope="dx = dy · sign(x)")
-class abs:  # noqa: A001 - the field's name
+class abs:
     second = True
     onnx = "Abs"
 

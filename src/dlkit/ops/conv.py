@@ -22,8 +22,12 @@ def _geometry(size, kernel, stride, padding, dilation, groups) -> dict:
     stride, dilation = pair(stride, "stride"), pair(dilation, "dilation")
     if not is_whole(groups) or groups < 1:
         raise ConfigError(f"groups (={groups}) must be a whole number of at least 1")
-    return {"stride": stride, "padding": resolve_padding(padding, size, kernel, stride, dilation),
-            "dilation": dilation, "groups": int(groups)}
+    return {
+        "stride": stride,
+        "padding": resolve_padding(padding, size, kernel, stride, dilation),
+        "dilation": dilation,
+        "groups": int(groups),
+    }
 
 
 def _check_filters(w: tuple, channels: int, groups: int) -> None:
@@ -57,10 +61,12 @@ def _cases(rng: np.random.Generator):
     ]
 
 
-@op("x[N,H,W,C], w[R,S,C/G,K], b[K]? -> y[N,OH,OW,K]",
+@op(
+    "x[N,H,W,C], w[R,S,C/G,K], b[K]? -> y[N,OH,OW,K]",
     formula="y[n,i,j,k] = f(b[k] + Σ_rsc x[n, i·stride + r·dilation - top, j·stride + s·dilation - left, c] w[r,s,c,k])",
     slope="dz = dy · f'(z); dx = conv2d_backward_input(dz, w), dw = conv2d_backward_weight(x, dz), db = Σ dz",
-    source="LeCun et al. 1989; Dumoulin & Visin 2016, A guide to convolution arithmetic")
+    source="LeCun et al. 1989; Dumoulin & Visin 2016, A guide to convolution arithmetic",
+)
 class conv2d:
     second = True
     kernel = "conv2d_forward"
@@ -70,8 +76,10 @@ class conv2d:
         size, kernel = tuple(x.shape[1:3]), tuple(w.shape[:2])
         if len(x.shape) != 4 or len(w.shape) != 4:
             size, kernel = (0, 0), (0, 0)  # `shape` will say what is wrong
-        return (x, w, b), {**_geometry(size, kernel, stride, padding, dilation, groups),
-                           "activation": check_activation(activation)}
+        return (x, w, b), {
+            **_geometry(size, kernel, stride, padding, dilation, groups),
+            "activation": check_activation(activation),
+        }
 
     def shape(x, w, b=None, *, stride, padding, dilation, groups, activation):
         n, h, wd, c = check_image(x)
@@ -84,23 +92,30 @@ class conv2d:
         return 2 * math.prod(conv2d.unit.shape(x, w, b, **attributes)) * math.prod(w[:3])
 
     def samples(rng):
-        out = [Sample((x, w, None if i % 2 else rng.standard_normal(w.shape[3])), a)
-               for i, (x, w, a) in enumerate(_cases(rng))]
+        out = [
+            Sample((x, w, None if i % 2 else rng.standard_normal(w.shape[3])), a)
+            for i, (x, w, a) in enumerate(_cases(rng))
+        ]
         x, w, _ = _cases(rng)[0]
         shifted = np.where(np.arange(w.shape[3]) % 2, 3.0, -3.0)  # keeps every z away from relu's kink
-        return [*out, Sample((0.2 * x, 0.2 * w, shifted), {"activation": "relu", "padding": 1}),
-                Sample((0.3 * x, 0.3 * w, shifted / 3), {"activation": "tanh"})]
+        return [
+            *out,
+            Sample((0.2 * x, 0.2 * w, shifted), {"activation": "relu", "padding": 1}),
+            Sample((0.3 * x, 0.3 * w, shifted / 3), {"activation": "tanh"}),
+        ]
 
     def errors():
         x, w = np.zeros((1, 5, 5, 3)), np.zeros((3, 3, 3, 4))
-        return [BadCall((np.zeros((5, 5, 3)), w), {}, ShapeError, r"must be a batch of images \[N, H, W, C\]"),
-                BadCall((x, np.zeros((3, 3, 2, 4))), {}, ShapeError, "x has 3 channels, w of shape .* expects 2"),
-                BadCall((x, w), {"groups": 2}, ShapeError, r"must be divisible by groups \(=2\)"),
-                BadCall((np.zeros((1, 2, 2, 3)), w), {}, ShapeError, "a window of 3 does not fit into 2 pixels"),
-                BadCall((x, w, np.zeros(3)), {}, ShapeError, r"b has shape \(3,\), expected \(4,\)"),
-                BadCall((x, w), {"stride": 0}, ConfigError, r"stride \(=0\) must be a whole number of at least 1"),
-                BadCall((x, w), {"padding": "full"}, ConfigError, "padding 'full' is unknown"),
-                BadCall((x, w), {"activation": "gelu"}, ConfigError, "cannot be fused")]
+        return [
+            BadCall((np.zeros((5, 5, 3)), w), {}, ShapeError, r"must be a batch of images \[N, H, W, C\]"),
+            BadCall((x, np.zeros((3, 3, 2, 4))), {}, ShapeError, "x has 3 channels, w of shape .* expects 2"),
+            BadCall((x, w), {"groups": 2}, ShapeError, r"must be divisible by groups \(=2\)"),
+            BadCall((np.zeros((1, 2, 2, 3)), w), {}, ShapeError, "a window of 3 does not fit into 2 pixels"),
+            BadCall((x, w, np.zeros(3)), {}, ShapeError, r"b has shape \(3,\), expected \(4,\)"),
+            BadCall((x, w), {"stride": 0}, ConfigError, r"stride \(=0\) must be a whole number of at least 1"),
+            BadCall((x, w), {"padding": "full"}, ConfigError, "padding 'full' is unknown"),
+            BadCall((x, w), {"activation": "gelu"}, ConfigError, "cannot be fused"),
+        ]
 
     def forward(k, x, w, b, *, stride, padding, dilation, groups, activation):
         y = k.conv2d_forward(x, w, b, stride, padding, dilation, groups, activation)
@@ -110,16 +125,19 @@ class conv2d:
         x, w, y, stride, padding, dilation, groups, activation = saved
         dz = activation_backward(k, dy, y, activation)
         geometry = (stride, padding, dilation, groups)
-        return (k.conv2d_backward_input(dz, w, tuple(x.shape[1:3]), *geometry) if needs[0] else None,
-                k.conv2d_backward_weight(x, dz, tuple(w.shape[:2]), *geometry) if needs[1] else None,
-                k.sum(dz, (0, 1, 2), False) if needs[2] else None)
+        return (
+            k.conv2d_backward_input(dz, w, tuple(x.shape[1:3]), *geometry) if needs[0] else None,
+            k.conv2d_backward_weight(x, dz, tuple(w.shape[:2]), *geometry) if needs[1] else None,
+            k.sum(dz, (0, 1, 2), False) if needs[2] else None,
+        )
 
 
 def _check_output(dy: tuple, size, kernel, stride, padding, dilation) -> None:
     expected = window_output(size, kernel, stride, padding, dilation)
     if tuple(dy[1:3]) != expected:
-        raise ShapeError(f"dy has {dy[1]}×{dy[2]} pixels, the convolution of {size[0]}×{size[1]} gives "
-                         f"{expected[0]}×{expected[1]}")
+        raise ShapeError(
+            f"dy has {dy[1]}×{dy[2]} pixels, the convolution of {size[0]}×{size[1]} gives {expected[0]}×{expected[1]}"
+        )
 
 
 def _gradient_cases(rng: np.random.Generator):
@@ -130,8 +148,11 @@ def _gradient_cases(rng: np.random.Generator):
         yield x, w, rng.standard_normal((x.shape[0], *out, w.shape[3])), geometry
 
 
-@op("dy[N,OH,OW,K], w[R,S,C/G,K] -> dx[N,H,W,C]", formula="dx = the transpose of x ↦ conv2d(x, w), applied to dy",
-    slope="d(dy) = conv2d(g, w), dw = conv2d_backward_weight(g, dy) for upstream g")
+@op(
+    "dy[N,OH,OW,K], w[R,S,C/G,K] -> dx[N,H,W,C]",
+    formula="dx = the transpose of x ↦ conv2d(x, w), applied to dy",
+    slope="d(dy) = conv2d(g, w), dw = conv2d_backward_weight(g, dy) for upstream g",
+)
 class conv2d_backward_input:
     second = True
 
@@ -152,21 +173,34 @@ class conv2d_backward_input:
 
     def errors():
         geometry = {"stride": (1, 1), "padding": (0, 0, 0, 0), "dilation": (1, 1), "groups": 1}
-        return [BadCall((np.zeros((1, 3, 3, 4)), np.zeros((3, 3, 2, 4))), {"size": (7, 7), **geometry}, ShapeError,
-                        "dy has 3×3 pixels, the convolution of 7×7 gives 5×5")]
+        return [
+            BadCall(
+                (np.zeros((1, 3, 3, 4)), np.zeros((3, 3, 2, 4))),
+                {"size": (7, 7), **geometry},
+                ShapeError,
+                "dy has 3×3 pixels, the convolution of 7×7 gives 5×5",
+            )
+        ]
 
     def forward(k, dy, w, *, size, stride, padding, dilation, groups):
-        return (k.conv2d_backward_input(dy, w, size, stride, padding, dilation, groups),
-                (dy, w, stride, padding, dilation, groups))
+        return (
+            k.conv2d_backward_input(dy, w, size, stride, padding, dilation, groups),
+            (dy, w, stride, padding, dilation, groups),
+        )
 
     def backward(k, saved, g, needs):
         dy, w, *geometry = saved
-        return (k.conv2d_forward(g, w, None, *geometry, None) if needs[0] else None,
-                k.conv2d_backward_weight(g, dy, tuple(w.shape[:2]), *geometry) if needs[1] else None)
+        return (
+            k.conv2d_forward(g, w, None, *geometry, None) if needs[0] else None,
+            k.conv2d_backward_weight(g, dy, tuple(w.shape[:2]), *geometry) if needs[1] else None,
+        )
 
 
-@op("x[N,H,W,C], dy[N,OH,OW,K] -> dw[R,S,C/G,K]", formula="dw[r,s,c,k] = Σ_nij x[n, window(i,r), window(j,s), c] dy[n,i,j,k]",
-    slope="dx = conv2d_backward_input(dy, g), d(dy) = conv2d(x, g) for upstream g")
+@op(
+    "x[N,H,W,C], dy[N,OH,OW,K] -> dw[R,S,C/G,K]",
+    formula="dw[r,s,c,k] = Σ_nij x[n, window(i,r), window(j,s), c] dy[n,i,j,k]",
+    slope="dx = conv2d_backward_input(dy, g), d(dy) = conv2d(x, g) for upstream g",
+)
 class conv2d_backward_weight:
     second = True
 
@@ -185,23 +219,35 @@ class conv2d_backward_weight:
 
     def errors():
         geometry = {"stride": (1, 1), "padding": (0, 0, 0, 0), "dilation": (1, 1), "groups": 1}
-        return [BadCall((np.zeros((2, 5, 5, 3)), np.zeros((1, 3, 3, 4))), {"kernel": (3, 3), **geometry}, ShapeError,
-                        "x has 2 images, dy 1")]
+        return [
+            BadCall(
+                (np.zeros((2, 5, 5, 3)), np.zeros((1, 3, 3, 4))),
+                {"kernel": (3, 3), **geometry},
+                ShapeError,
+                "x has 2 images, dy 1",
+            )
+        ]
 
     def forward(k, x, dy, *, kernel, stride, padding, dilation, groups):
-        return (k.conv2d_backward_weight(x, dy, kernel, stride, padding, dilation, groups),
-                (x, dy, stride, padding, dilation, groups))
+        return (
+            k.conv2d_backward_weight(x, dy, kernel, stride, padding, dilation, groups),
+            (x, dy, stride, padding, dilation, groups),
+        )
 
     def backward(k, saved, g, needs):
         x, dy, *geometry = saved
-        return (k.conv2d_backward_input(dy, g, tuple(x.shape[1:3]), *geometry) if needs[0] else None,
-                k.conv2d_forward(x, g, None, *geometry, None) if needs[1] else None)
+        return (
+            k.conv2d_backward_input(dy, g, tuple(x.shape[1:3]), *geometry) if needs[0] else None,
+            k.conv2d_forward(x, g, None, *geometry, None) if needs[1] else None,
+        )
 
 
-@op("x[N,H,W,K], w[R,S,C/G,K], b[C]? -> y[N,OH,OW,C]",
+@op(
+    "x[N,H,W,K], w[R,S,C/G,K], b[C]? -> y[N,OH,OW,C]",
     formula="y = conv2d_backward_input(x, w) + b: every input pixel paints a filter-sized patch",
     slope="dx = conv2d(dy, w), dw = conv2d_backward_weight(dy, x), db = Σ dy",
-    source="Zeiler et al. 2010, Deconvolutional networks; Dumoulin & Visin 2016, section 4")
+    source="Zeiler et al. 2010, Deconvolutional networks; Dumoulin & Visin 2016, section 4",
+)
 class conv_transpose2d:
     """Upsampling convolution. Filters are those of the convolution it transposes: [R, S, C/groups, K], K channels in.
 
@@ -213,7 +259,9 @@ class conv_transpose2d:
 
     def arguments(x, w, b=None, stride=1, padding=0, dilation=1, groups=1, output_padding=0):
         if len(x.shape) != 4 or len(w.shape) != 4:
-            raise ShapeError(f"conv_transpose2d: x [N, H, W, K] and w [R, S, C/groups, K] have shapes {x.shape}, {w.shape}")
+            raise ShapeError(
+                f"conv_transpose2d: x [N, H, W, K] and w [R, S, C/groups, K] have shapes {x.shape}, {w.shape}"
+            )
         if padding == "same":
             raise ConfigError("conv_transpose2d: padding 'same' is ambiguous here; give pixels")
         geometry = _geometry((0, 0), w.shape[:2], stride, padding, dilation, groups)
@@ -222,8 +270,10 @@ class conv_transpose2d:
         (sh, sw), (dh, dw) = geometry["stride"], geometry["dilation"]
         if extra[0] >= max(sh, dh) or extra[1] >= max(sw, dw):
             raise ConfigError(f"conv_transpose2d: output_padding (={extra}) must be smaller than stride or dilation")
-        size = ((x.shape[1] - 1) * sh - top - bottom + dh * (w.shape[0] - 1) + 1 + extra[0],
-                (x.shape[2] - 1) * sw - left - right + dw * (w.shape[1] - 1) + 1 + extra[1])
+        size = (
+            (x.shape[1] - 1) * sh - top - bottom + dh * (w.shape[0] - 1) + 1 + extra[0],
+            (x.shape[2] - 1) * sw - left - right + dw * (w.shape[1] - 1) + 1 + extra[1],
+        )
         return (x, w, b), {"size": size, **geometry}
 
     def shape(x, w, b=None, *, size, stride, padding, dilation, groups):
@@ -238,16 +288,20 @@ class conv_transpose2d:
 
     def samples(rng):
         n = rng.standard_normal
-        return [Sample((n((2, 3, 4, 3)), n((3, 3, 2, 3)), n(2))),
-                Sample((n((1, 3, 3, 4)), n((2, 2, 3, 4)), None), {"stride": 2}),
-                Sample((n((1, 4, 3, 2)), n((3, 3, 3, 2)), n(3)), {"stride": 2, "padding": 1, "output_padding": 1}),
-                Sample((n((1, 4, 4, 4)), n((3, 3, 3, 4)), n(6)), {"groups": 2, "dilation": 2, "padding": 1})]
+        return [
+            Sample((n((2, 3, 4, 3)), n((3, 3, 2, 3)), n(2))),
+            Sample((n((1, 3, 3, 4)), n((2, 2, 3, 4)), None), {"stride": 2}),
+            Sample((n((1, 4, 3, 2)), n((3, 3, 3, 2)), n(3)), {"stride": 2, "padding": 1, "output_padding": 1}),
+            Sample((n((1, 4, 4, 4)), n((3, 3, 3, 4)), n(6)), {"groups": 2, "dilation": 2, "padding": 1}),
+        ]
 
     def errors():
         x = np.zeros((1, 3, 3, 4))
-        return [BadCall((x, np.zeros((3, 3, 2, 5))), {}, ShapeError, "dy has 4 channels|x has 4 channels"),
-                BadCall((x, np.zeros((3, 3, 2, 4))), {"padding": 4}, ShapeError, "is empty"),
-                BadCall((x, np.zeros((3, 3, 2, 4))), {"padding": "same"}, ConfigError, "ambiguous")]
+        return [
+            BadCall((x, np.zeros((3, 3, 2, 5))), {}, ShapeError, "dy has 4 channels|x has 4 channels"),
+            BadCall((x, np.zeros((3, 3, 2, 4))), {"padding": 4}, ShapeError, "is empty"),
+            BadCall((x, np.zeros((3, 3, 2, 4))), {"padding": "same"}, ConfigError, "ambiguous"),
+        ]
 
     def forward(k, x, w, b, *, size, stride, padding, dilation, groups):
         y = k.conv2d_backward_input(x, w, size, stride, padding, dilation, groups)
@@ -255,6 +309,8 @@ class conv_transpose2d:
 
     def backward(k, saved, dy, needs):
         x, w, *geometry = saved
-        return (k.conv2d_forward(dy, w, None, *geometry, None) if needs[0] else None,
-                k.conv2d_backward_weight(dy, x, tuple(w.shape[:2]), *geometry) if needs[1] else None,
-                k.sum(dy, (0, 1, 2), False) if needs[2] else None)
+        return (
+            k.conv2d_forward(dy, w, None, *geometry, None) if needs[0] else None,
+            k.conv2d_backward_weight(dy, x, tuple(w.shape[:2]), *geometry) if needs[1] else None,
+            k.sum(dy, (0, 1, 2), False) if needs[2] else None,
+        )

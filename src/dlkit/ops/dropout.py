@@ -7,8 +7,12 @@ from dlkit.errors import ConfigError
 from dlkit.ops.op import BadCall, Sample, op
 
 
-@op("x[...], mask[...] -> y[...]", formula="y = x · mask, mask = 0 with probability p, else 1/(1-p)", slope="dx = dy · mask",
-    source="Srivastava et al. 2014, Dropout (inverted: scaled while training)")
+@op(
+    "x[...], mask[...] -> y[...]",
+    formula="y = x · mask, mask = 0 with probability p, else 1/(1-p)",
+    slope="dx = dy · mask",
+    source="Srivastava et al. 2014, Dropout (inverted: scaled while training)",
+)
 class dropout:
     """Training mode; at inference dropout is the identity. `mask` fixes the draw, else `rng` (or the default) makes it."""
 

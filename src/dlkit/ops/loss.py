@@ -33,8 +33,10 @@ def _pair_flops(x, target, **attributes):
 
 
 def _pair_errors() -> list[BadCall]:
-    return [BadCall((np.zeros((2, 3)), np.zeros((2, 1))), {}, ShapeError, "they must be equal"),
-            BadCall((np.zeros(2), np.zeros(2)), {"reduction": "max"}, ConfigError, "reduction 'max' is unknown")]
+    return [
+        BadCall((np.zeros((2, 3)), np.zeros((2, 1))), {}, ShapeError, "they must be equal"),
+        BadCall((np.zeros(2), np.zeros(2)), {"reduction": "max"}, ConfigError, "reduction 'max' is unknown"),
+    ]
 
 
 def _reduce(k, values, reduction):
@@ -97,8 +99,12 @@ class l1:
         return dx, k.negative(dx) if needs[1] else None
 
 
-@op("x[...], target[...] -> loss[]", formula="loss = mean of d²/2 where |d| ≤ δ, else δ (|d| - δ/2), d = x - t",
-    slope="dx = clip(d, -δ, δ) / n, dt = -dx", source="Huber 1964, Robust estimation of a location parameter")
+@op(
+    "x[...], target[...] -> loss[]",
+    formula="loss = mean of d²/2 where |d| ≤ δ, else δ (|d| - δ/2), d = x - t",
+    slope="dx = clip(d, -δ, δ) / n, dt = -dx",
+    source="Huber 1964, Robust estimation of a location parameter",
+)
 class huber:
     second = True
     flops = _pair_flops
@@ -126,8 +132,11 @@ class huber:
         return dx, k.negative(dx) if needs[1] else None
 
 
-@op("p[...], target[...] -> loss[]", formula="loss = -mean (t ln p + (1 - t) ln (1 - p)), p clipped to [eps, 1 - eps]",
-    slope="dp = (p - t) / (p (1 - p)) / n (0 where p was clipped)")
+@op(
+    "p[...], target[...] -> loss[]",
+    formula="loss = -mean (t ln p + (1 - t) ln (1 - p)), p clipped to [eps, 1 - eps]",
+    slope="dp = (p - t) / (p (1 - p)) / n (0 where p was clipped)",
+)
 class binary_cross_entropy:
     """On probabilities; `binary_cross_entropy_with_logits` is more exact. No gradient flows to the targets."""
 
@@ -143,8 +152,10 @@ class binary_cross_entropy:
         return 8 * math.prod(p)
 
     def samples(rng):
-        return [Sample((0.05 + 0.9 * rng.random((4, 3)), rng.integers(0, 2, (4, 3)).astype(float)), {"reduction": r})
-                for r in ("mean", "sum", "none")] + [Sample((0.05 + 0.9 * rng.random(5), rng.random(5)))]
+        return [
+            Sample((0.05 + 0.9 * rng.random((4, 3)), rng.integers(0, 2, (4, 3)).astype(float)), {"reduction": r})
+            for r in ("mean", "sum", "none")
+        ] + [Sample((0.05 + 0.9 * rng.random(5), rng.random(5)))]
 
     def forward(k, p, t, *, eps, reduction):
         q = k.clip(p, eps, 1 - eps)
@@ -171,8 +182,10 @@ class binary_cross_entropy_with_logits:
         return 8 * math.prod(z)
 
     def samples(rng):
-        return [Sample((3 * rng.standard_normal((4, 3)), rng.integers(0, 2, (4, 3)).astype(float)), {"reduction": r})
-                for r in ("mean", "sum", "none")] + [Sample((50 * rng.standard_normal(5), rng.random(5)), note="large")]
+        return [
+            Sample((3 * rng.standard_normal((4, 3)), rng.integers(0, 2, (4, 3)).astype(float)), {"reduction": r})
+            for r in ("mean", "sum", "none")
+        ] + [Sample((50 * rng.standard_normal(5), rng.random(5)), note="large")]
 
     def forward(k, z, t, *, reduction):
         return _reduce(k, k.subtract(k.softplus(z), k.multiply(t, z)), reduction), (z, t, reduction)
@@ -193,9 +206,12 @@ def _check_weight(x: tuple, weight: tuple | None) -> None:
         raise ShapeError(f"weight has shape {weight}, expected {x[-1:]} (one for each class)")
 
 
-@op("logits[N,K], labels[N] int64, weight[K]? -> loss[]",
+@op(
+    "logits[N,K], labels[N] int64, weight[K]? -> loss[]",
     formula="loss = -mean Σ_k w_k q_k ln softmax(logits)_k, q = (1-s) onehot(label) + s/K",
-    slope="dlogits = (p Σ_j w_j q_j - w q) / n", source="Szegedy et al. 2016, Rethinking Inception (label smoothing, section 7)")
+    slope="dlogits = (p Σ_j w_j q_j - w q) / n",
+    source="Szegedy et al. 2016, Rethinking Inception (label smoothing, section 7)",
+)
 class cross_entropy:
     """Softmax cross-entropy on class labels. With class weights the mean divides by Σ weight[label], so that rare
     classes do not shrink the loss. Targets that are probabilities (or one-hot): `cross_entropy_with_probabilities`."""
@@ -207,15 +223,22 @@ class cross_entropy:
         if not isinstance(labels, Tensor) or labels.device != "meta":
             host = np.asarray(host)
             if host.dtype.kind not in "iu":
-                raise DTypeError(f"cross_entropy: labels must be whole numbers, not {host.dtype}; for probabilities or "
-                                 "one-hot targets use cross_entropy_with_probabilities")
+                raise DTypeError(
+                    f"cross_entropy: labels must be whole numbers, not {host.dtype}; for probabilities or "
+                    "one-hot targets use cross_entropy_with_probabilities"
+                )
             classes = logits.shape[-1] if len(logits.shape) else 0
             if host.size and (host.min() < 0 or host.max() >= classes):
-                raise ShapeError(f"cross_entropy: labels run from {host.min()} to {host.max()}, "
-                                 f"the logits have {classes} classes (0 to {classes - 1})")
+                raise ShapeError(
+                    f"cross_entropy: labels run from {host.min()} to {host.max()}, "
+                    f"the logits have {classes} classes (0 to {classes - 1})"
+                )
             if not isinstance(labels, Tensor) or labels.dtype != np.int64:
                 labels = host.astype(np.int64)
-        return (logits, labels, weight), {"smoothing": _check_smoothing(label_smoothing), "reduction": _reduction(reduction)}
+        return (logits, labels, weight), {
+            "smoothing": _check_smoothing(label_smoothing),
+            "reduction": _reduction(reduction),
+        }
 
     def shape(x, labels, weight=None, *, smoothing, reduction):
         if len(x) != 2 or labels != x[:1]:
@@ -230,18 +253,23 @@ class cross_entropy:
         n, labels = rng.standard_normal, rng.integers(0, 5, 6)
         w = rng.random(5) + 0.5
         return [Sample((n((6, 5)), labels, None), {"reduction": r}) for r in ("mean", "sum", "none")] + [
-            Sample((n((6, 5)), labels, w)), Sample((n((6, 5)), labels, None), {"label_smoothing": 0.1}),
+            Sample((n((6, 5)), labels, w)),
+            Sample((n((6, 5)), labels, None), {"label_smoothing": 0.1}),
             Sample((n((6, 5)), labels, w), {"label_smoothing": 0.2, "reduction": "none"}),
-            Sample((40 * n((6, 5)), labels, None), note="large"), Sample((n((1, 1)), np.zeros(1, int), None)),
-            Sample((n((3, 33)), np.array([0, 32, 7]), None))]
+            Sample((40 * n((6, 5)), labels, None), note="large"),
+            Sample((n((1, 1)), np.zeros(1, int), None)),
+            Sample((n((3, 33)), np.array([0, 32, 7]), None)),
+        ]
 
     def errors():
         x = np.zeros((2, 3))
-        return [BadCall((x, np.array([0, 3])), {}, ShapeError, "labels run from 0 to 3, the logits have 3 classes"),
-                BadCall((x, np.array([0, 1, 2])), {}, ShapeError, r"must be \[N, K\]"),
-                BadCall((x, np.zeros((2, 3))), {}, DTypeError, "labels must be whole numbers"),
-                BadCall((x, np.array([0, 1]), np.zeros(2)), {}, ShapeError, "weight has shape"),
-                BadCall((x, np.array([0, 1])), {"label_smoothing": 1.0}, ConfigError, "below 1")]
+        return [
+            BadCall((x, np.array([0, 3])), {}, ShapeError, "labels run from 0 to 3, the logits have 3 classes"),
+            BadCall((x, np.array([0, 1, 2])), {}, ShapeError, r"must be \[N, K\]"),
+            BadCall((x, np.zeros((2, 3))), {}, DTypeError, "labels must be whole numbers"),
+            BadCall((x, np.array([0, 1]), np.zeros(2)), {}, ShapeError, "weight has shape"),
+            BadCall((x, np.array([0, 1])), {"label_smoothing": 1.0}, ConfigError, "below 1"),
+        ]
 
     def forward(k, x, labels, weight, *, smoothing, reduction):
         loss, p = k.cross_entropy_forward(x, labels, weight, smoothing)
@@ -259,8 +287,11 @@ class cross_entropy:
         return k.cross_entropy_backward(each, p, labels, weight, smoothing), None, None
 
 
-@op("logits[N,K], target[N,K], weight[K]? -> loss[]", formula="loss = -mean Σ_k w_k q_k ln softmax(logits)_k, q = (1-s) t + s/K",
-    slope="dlogits = (p Σ_j w_j q_j - w q) / n")
+@op(
+    "logits[N,K], target[N,K], weight[K]? -> loss[]",
+    formula="loss = -mean Σ_k w_k q_k ln softmax(logits)_k, q = (1-s) t + s/K",
+    slope="dlogits = (p Σ_j w_j q_j - w q) / n",
+)
 class cross_entropy_with_probabilities:
     """Softmax cross-entropy on targets that are probabilities or one-hot rows."""
 
@@ -268,7 +299,10 @@ class cross_entropy_with_probabilities:
     second = True
 
     def arguments(logits, target, weight=None, label_smoothing=0.0, reduction="mean"):
-        return (logits, target, weight), {"smoothing": _check_smoothing(label_smoothing), "reduction": _reduction(reduction)}
+        return (logits, target, weight), {
+            "smoothing": _check_smoothing(label_smoothing),
+            "reduction": _reduction(reduction),
+        }
 
     def shape(x, target, weight=None, *, smoothing, reduction):
         if len(x) != 2 or target != x:
@@ -283,8 +317,14 @@ class cross_entropy_with_probabilities:
         n = rng.standard_normal
         one_hot = np.eye(5)[rng.integers(0, 5, 6)]
         soft = rng.dirichlet(np.ones(5), 6)
-        return [Sample((n((6, 5)), t, w), {"reduction": r, "label_smoothing": s}) for t, w, r, s in (
-            (one_hot, None, "mean", 0.0), (soft, None, "sum", 0.0), (one_hot, rng.random(5) + 0.5, "none", 0.1))]
+        return [
+            Sample((n((6, 5)), t, w), {"reduction": r, "label_smoothing": s})
+            for t, w, r, s in (
+                (one_hot, None, "mean", 0.0),
+                (soft, None, "sum", 0.0),
+                (one_hot, rng.random(5) + 0.5, "none", 0.1),
+            )
+        ]
 
     def errors():
         return [BadCall((np.zeros((2, 3)), np.zeros((2, 2))), {}, ShapeError, r"must both be \[N, K\]")]

@@ -26,10 +26,12 @@ def _activation(activation: str | None) -> str | None:
     return activation
 
 
-@op("x[...,C], gamma[C], beta[C] -> y[...,C], mean[C], inv_std[C]",
+@op(
+    "x[...,C], gamma[C], beta[C] -> y[...,C], mean[C], inv_std[C]",
     formula="y = f(γ x̂ + β), x̂ = (x - μ) / √(σ² + eps), μ and σ² over all axes but the last",
     slope="dz = dy · f'(z); dγ = Σ dz x̂, dβ = Σ dz, dx = γ / √(σ² + eps) · (dz - dβ/m - x̂ dγ/m)",
-    source="Ioffe & Szegedy 2015, Batch normalization, algorithm 1")
+    source="Ioffe & Szegedy 2015, Batch normalization, algorithm 1",
+)
 class batch_norm:
     """Training mode. Returns (y, mean, inv_std); the last two are plain arrays for running averages."""
 
@@ -51,15 +53,21 @@ class batch_norm:
     def samples(rng):
         n = rng.standard_normal
         relu = {"activation": "relu"}
-        return [Sample((n((6, 3)), n(3), n(3))), Sample((2 * n((2, 4, 3, 5)) + 1, n(5), n(5)), {"eps": 1e-3}),
-                Sample((n((9, 1)), n(1), n(1))), Sample((n((3, 5, 2, 17)), n(17), n(17))),
-                Sample((n((4, 3, 2)), 0.2 * n(2), np.array([2.0, -2.0])), relu)]
+        return [
+            Sample((n((6, 3)), n(3), n(3))),
+            Sample((2 * n((2, 4, 3, 5)) + 1, n(5), n(5)), {"eps": 1e-3}),
+            Sample((n((9, 1)), n(1), n(1))),
+            Sample((n((3, 5, 2, 17)), n(17), n(17))),
+            Sample((n((4, 3, 2)), 0.2 * n(2), np.array([2.0, -2.0])), relu),
+        ]
 
     def errors():
         x, v = np.zeros((4, 3)), np.zeros(3)
-        return [BadCall((x, np.zeros(2), v), {}, ShapeError, r"gamma has shape \(2,\), expected \(3,\)"),
-                BadCall((np.zeros((0, 3)), v, v), {}, ShapeError, "at least one row"),
-                BadCall((x, v, v), {"activation": "tanh"}, ConfigError, "cannot be fused with batch norm")]
+        return [
+            BadCall((x, np.zeros(2), v), {}, ShapeError, r"gamma has shape \(2,\), expected \(3,\)"),
+            BadCall((np.zeros((0, 3)), v, v), {}, ShapeError, "at least one row"),
+            BadCall((x, v, v), {"activation": "tanh"}, ConfigError, "cannot be fused with batch norm"),
+        ]
 
     def forward(k, x, gamma, beta, *, eps, activation):
         rows = k.reshape(x, _rows(x.shape))
@@ -71,14 +79,23 @@ class batch_norm:
         x, y, gamma, mean, inv_std, activation = saved
         rows = _rows(x.shape)
         dx, dgamma, dbeta = k.batch_norm_backward(
-            k.reshape(dy, rows), k.reshape(x, rows), None if y is None else k.reshape(y, rows),
-            gamma, mean, inv_std, activation)
+            k.reshape(dy, rows),
+            k.reshape(x, rows),
+            None if y is None else k.reshape(y, rows),
+            gamma,
+            mean,
+            inv_std,
+            activation,
+        )
         return k.reshape(dx, tuple(x.shape)), dgamma, dbeta
 
 
-@op("x[...,C], gamma[C], beta[C], mean[C], var[C] -> y[...,C]", formula="y = f(γ (x - mean) / √(var + eps) + β)",
+@op(
+    "x[...,C], gamma[C], beta[C], mean[C], var[C] -> y[...,C]",
+    formula="y = f(γ (x - mean) / √(var + eps) + β)",
     slope="dx = dz · γ / √(var + eps), dγ = Σ dz (x - mean) / √(var + eps), dβ = Σ dz",
-    source="Ioffe & Szegedy 2015, algorithm 2")
+    source="Ioffe & Szegedy 2015, algorithm 2",
+)
 class batch_norm_inference:
     """Inference mode: the running mean and variance are constants."""
 
@@ -103,9 +120,11 @@ class batch_norm_inference:
         def statistics(c):
             return n(c), rng.random(c) + 0.5
 
-        return [Sample((n((6, 3)), n(3), n(3), *statistics(3))),
-                Sample((n((2, 3, 3, 17)), n(17), n(17), *statistics(17)), {"eps": 1e-3}),
-                Sample((0.1 * n((4, 2)), 0.2 * n(2), np.array([4.0, -4.0]), *statistics(2)), {"activation": "relu"})]
+        return [
+            Sample((n((6, 3)), n(3), n(3), *statistics(3))),
+            Sample((n((2, 3, 3, 17)), n(17), n(17), *statistics(17)), {"eps": 1e-3}),
+            Sample((0.1 * n((4, 2)), 0.2 * n(2), np.array([4.0, -4.0]), *statistics(2)), {"activation": "relu"}),
+        ]
 
     def errors():
         v = np.zeros(3)
@@ -122,9 +141,13 @@ class batch_norm_inference:
         inv_std = k.divide(1.0, k.sqrt(k.add(var, eps)))
         axes = tuple(range(len(x.shape) - 1))
         x_hat = k.multiply(k.subtract(x, mean), inv_std) if needs[1] else None
-        return (k.multiply(dz, k.multiply(gamma, inv_std)) if needs[0] else None,
-                k.sum(k.multiply(dz, x_hat), axes, False) if needs[1] else None,
-                k.sum(dz, axes, False) if needs[2] else None, None, None)
+        return (
+            k.multiply(dz, k.multiply(gamma, inv_std)) if needs[0] else None,
+            k.sum(k.multiply(dz, x_hat), axes, False) if needs[1] else None,
+            k.sum(dz, axes, False) if needs[2] else None,
+            None,
+            None,
+        )
 
 
 def _standardized(k, x, gamma, beta, grouped: tuple, axes: tuple, eps: float):
@@ -140,13 +163,19 @@ def _standardized_backward(k, saved, dy, needs):
     lead = tuple(range(len(shape) - 1))
     dx_hat = dy if gamma is None else k.multiply(dy, gamma)
     dx = k.standardize_backward(k.reshape(dx_hat, tuple(x_hat.shape)), x_hat, inv_std, axes) if needs[0] else None
-    return (None if dx is None else k.reshape(dx, shape),
-            k.sum(k.multiply(dy, k.reshape(x_hat, shape)), lead, False) if needs[1] else None,
-            k.sum(dy, lead, False) if needs[2] else None)
+    return (
+        None if dx is None else k.reshape(dx, shape),
+        k.sum(k.multiply(dy, k.reshape(x_hat, shape)), lead, False) if needs[1] else None,
+        k.sum(dy, lead, False) if needs[2] else None,
+    )
 
 
-@op("x[...,C], gamma[C]?, beta[C]? -> y[...,C]", formula="y = γ (x - μ) / √(σ² + eps) + β, μ and σ² over the last axis",
-    slope="dx = (dx̂ - mean(dx̂) - x̂ mean(dx̂ x̂)) / √(σ² + eps), dx̂ = γ dy", source="Ba et al. 2016, Layer normalization")
+@op(
+    "x[...,C], gamma[C]?, beta[C]? -> y[...,C]",
+    formula="y = γ (x - μ) / √(σ² + eps) + β, μ and σ² over the last axis",
+    slope="dx = (dx̂ - mean(dx̂) - x̂ mean(dx̂ x̂)) / √(σ² + eps), dx̂ = γ dy",
+    source="Ba et al. 2016, Layer normalization",
+)
 class layer_norm:
     onnx = "LayerNormalization"
 
@@ -164,7 +193,11 @@ class layer_norm:
 
     def samples(rng):
         n = rng.standard_normal
-        return [Sample((n((4, 5)), n(5), n(5))), Sample((n((2, 3, 4)), None, None)), Sample((n((2, 2, 2, 7)), n(7), n(7)))]
+        return [
+            Sample((n((4, 5)), n(5), n(5))),
+            Sample((n((2, 3, 4)), None, None)),
+            Sample((n((2, 2, 2, 7)), n(7), n(7))),
+        ]
 
     def errors():
         return [BadCall((np.zeros((4, 3)), np.zeros(2), None), {}, ShapeError, r"gamma has shape \(2,\)")]
@@ -176,9 +209,12 @@ class layer_norm:
         return _standardized_backward(k, saved, dy, needs)
 
 
-@op("x[N,...,C], gamma[C]?, beta[C]? -> y[N,...,C]",
+@op(
+    "x[N,...,C], gamma[C]?, beta[C]? -> y[N,...,C]",
     formula="y = γ (x - μ) / √(σ² + eps) + β, μ and σ² per image and group of C/G channels",
-    slope="as layer_norm, over each group", source="Wu & He 2018, Group normalization")
+    slope="as layer_norm, over each group",
+    source="Wu & He 2018, Group normalization",
+)
 class group_norm:
     onnx = "GroupNormalization"
 
@@ -199,10 +235,15 @@ class group_norm:
     def samples(rng):
         n = rng.standard_normal
         return [Sample((n((2, 3, 4, 6)), n(6), n(6)), {"groups": g}) for g in (1, 2, 3)] + [
-            Sample((n((3, 8)), None, None), {"groups": 2})]
+            Sample((n((3, 8)), None, None), {"groups": 2})
+        ]
 
     def errors():
-        return [BadCall((np.zeros((2, 4)),), {"groups": 3}, ShapeError, r"channels \(=4\) must be divisible by groups \(=3\)")]
+        return [
+            BadCall(
+                (np.zeros((2, 4)),), {"groups": 3}, ShapeError, r"channels \(=4\) must be divisible by groups \(=3\)"
+            )
+        ]
 
     def forward(k, x, gamma, beta, *, groups, eps):
         n, c = x.shape[0], x.shape[-1]
@@ -213,9 +254,12 @@ class group_norm:
         return _standardized_backward(k, saved, dy, needs)
 
 
-@op("x[N,...,C], gamma[C]?, beta[C]? -> y[N,...,C]",
-    formula="y = γ (x - μ) / √(σ² + eps) + β, μ and σ² per image and channel", slope="as layer_norm, over each image's pixels",
-    source="Ulyanov et al. 2016, Instance normalization")
+@op(
+    "x[N,...,C], gamma[C]?, beta[C]? -> y[N,...,C]",
+    formula="y = γ (x - μ) / √(σ² + eps) + β, μ and σ² per image and channel",
+    slope="as layer_norm, over each image's pixels",
+    source="Ulyanov et al. 2016, Instance normalization",
+)
 class instance_norm:
     onnx = "InstanceNormalization"
 

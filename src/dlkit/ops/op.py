@@ -124,8 +124,12 @@ class Op:
         if first is None:
             arrays_first = sorted((x for x in args if x is not None), key=is_number)
             first = Tensor(arrays_first[0] if arrays_first else 0.0)
-        inputs = tuple([x if isinstance(x, Tensor) or x is None else plain_number(x) if is_number(x) else as_tensor(x, first)
-                        for x in args])
+        inputs = tuple(
+            [
+                x if isinstance(x, Tensor) or x is None else plain_number(x) if is_number(x) else as_tensor(x, first)
+                for x in args
+            ]
+        )
         device = first.device
         dtype = first.dtype
         arrays: list = []
@@ -223,9 +227,7 @@ def unbroadcast(k: Any, dy: Any, shape: tuple[int, ...]) -> Any:
     if tuple(dy.shape) == tuple(shape):
         return dy
     lead = len(dy.shape) - len(shape)
-    axes = tuple(range(lead)) + tuple(
-        i + lead for i, n in enumerate(shape) if n == 1 and dy.shape[i + lead] != 1
-    )
+    axes = tuple(range(lead)) + tuple(i + lead for i, n in enumerate(shape) if n == 1 and dy.shape[i + lead] != 1)
     return k.reshape(k.sum(dy, axes, True), shape)
 
 

@@ -17,7 +17,9 @@ def _arguments(x, kernel, stride=None, padding=0):
     size = tuple(x.shape[1:3]) if len(x.shape) == 4 else (0, 0)
     padding = resolve_padding(padding, size, kernel, stride, (1, 1))
     if any(p >= r for p, r in zip(padding, (kernel[0], kernel[0], kernel[1], kernel[1]))):
-        raise ConfigError(f"padding (={padding}) must be smaller than the window (={kernel}), or windows would be empty")
+        raise ConfigError(
+            f"padding (={padding}) must be smaller than the window (={kernel}), or windows would be empty"
+        )
     return (x,), {"kernel": kernel, "stride": stride, "padding": padding}
 
 
@@ -35,24 +37,32 @@ def _samples(rng: np.random.Generator) -> list[Sample]:
     def distinct(shape):  # no two pixels tie, so the maximum has a slope
         return rng.permutation(math.prod(shape)).reshape(shape) / 10.0
 
-    return [Sample((distinct((2, 4, 6, 3)),), {"kernel": 2}),
-            Sample((distinct((1, 7, 5, 2)),), {"kernel": 3, "stride": 2, "padding": 1}),
-            Sample((distinct((1, 5, 7, 17)),), {"kernel": (3, 2), "stride": (1, 2)}),
-            Sample((distinct((2, 5, 5, 1)),), {"kernel": 2, "stride": 2, "padding": "same"}),
-            Sample((distinct((1, 6, 6, 2)),), {"kernel": 3, "stride": 1, "padding": "same"}),
-            Sample((distinct((1, 1, 1, 1)),), {"kernel": 1}),
-            Sample((np.zeros((0, 4, 4, 2)),), {"kernel": 2}, "empty")]
+    return [
+        Sample((distinct((2, 4, 6, 3)),), {"kernel": 2}),
+        Sample((distinct((1, 7, 5, 2)),), {"kernel": 3, "stride": 2, "padding": 1}),
+        Sample((distinct((1, 5, 7, 17)),), {"kernel": (3, 2), "stride": (1, 2)}),
+        Sample((distinct((2, 5, 5, 1)),), {"kernel": 2, "stride": 2, "padding": "same"}),
+        Sample((distinct((1, 6, 6, 2)),), {"kernel": 3, "stride": 1, "padding": "same"}),
+        Sample((distinct((1, 1, 1, 1)),), {"kernel": 1}),
+        Sample((np.zeros((0, 4, 4, 2)),), {"kernel": 2}, "empty"),
+    ]
 
 
 def _errors() -> list[BadCall]:
     x = np.zeros((1, 4, 4, 2))
-    return [BadCall((np.zeros((4, 4, 2)),), {"kernel": 2}, ShapeError, "must be a batch of images"),
-            BadCall((x,), {"kernel": 5}, ShapeError, "a window of 5 does not fit into 4 pixels"),
-            BadCall((x,), {"kernel": 2, "padding": 2}, ConfigError, "must be smaller than the window")]
+    return [
+        BadCall((np.zeros((4, 4, 2)),), {"kernel": 2}, ShapeError, "must be a batch of images"),
+        BadCall((x,), {"kernel": 5}, ShapeError, "a window of 5 does not fit into 4 pixels"),
+        BadCall((x,), {"kernel": 2, "padding": 2}, ConfigError, "must be smaller than the window"),
+    ]
 
 
-@op("x[N,H,W,C] -> y[N,OH,OW,C]", formula="y = max of the window", slope="dx at the first maximum of each window += dy",
-    source="Ranzato et al. 2007, Unsupervised learning of invariant feature hierarchies")
+@op(
+    "x[N,H,W,C] -> y[N,OH,OW,C]",
+    formula="y = max of the window",
+    slope="dx at the first maximum of each window += dy",
+    source="Ranzato et al. 2007, Unsupervised learning of invariant feature hierarchies",
+)
 class max_pool2d:
     onnx = "MaxPool"
     arguments, shape, flops, samples, errors = _arguments, _shape, _flops, _samples, _errors
@@ -65,8 +75,12 @@ class max_pool2d:
         return (k.max_pool2d_backward(dy, *saved),)
 
 
-@op("x[N,H,W,C] -> y[N,OH,OW,C]", formula="y = mean of the window's pixels inside the image",
-    slope="dx += dy / count over each window", source="LeCun et al. 1998 (subsampling layers)")
+@op(
+    "x[N,H,W,C] -> y[N,OH,OW,C]",
+    formula="y = mean of the window's pixels inside the image",
+    slope="dx += dy / count over each window",
+    source="LeCun et al. 1998 (subsampling layers)",
+)
 class avg_pool2d:
     onnx = "AveragePool"
     arguments, shape, flops, samples, errors = _arguments, _shape, _flops, _samples, _errors
@@ -78,8 +92,12 @@ class avg_pool2d:
         return (k.avg_pool2d_backward(dy, *saved),)
 
 
-@op("x[N,H,W,C] -> y[N,OH,OW,C]", formula="y[i] = mean of x over rows ⌊i·H/OH⌋ … ⌈(i+1)·H/OH⌉-1, columns likewise",
-    slope="dx += dy / count over each window", source="Lin et al. 2014, Network in network (global: size 1)")
+@op(
+    "x[N,H,W,C] -> y[N,OH,OW,C]",
+    formula="y[i] = mean of x over rows ⌊i·H/OH⌋ … ⌈(i+1)·H/OH⌉-1, columns likewise",
+    slope="dx += dy / count over each window",
+    source="Lin et al. 2014, Network in network (global: size 1)",
+)
 class adaptive_avg_pool2d:
     """Average pooling to a given output size; size 1 is global average pooling."""
 
@@ -99,12 +117,18 @@ class adaptive_avg_pool2d:
 
     def samples(rng):
         n = rng.standard_normal
-        return [Sample((n((2, 5, 4, 3)),)), Sample((n((1, 7, 5, 2)),), {"size": (3, 2)}),
-                Sample((n((1, 2, 3, 1)),), {"size": 4}), Sample((n((2, 6, 6, 17)),), {"size": (2, 3)})]
+        return [
+            Sample((n((2, 5, 4, 3)),)),
+            Sample((n((1, 7, 5, 2)),), {"size": (3, 2)}),
+            Sample((n((1, 2, 3, 1)),), {"size": 4}),
+            Sample((n((2, 6, 6, 17)),), {"size": (2, 3)}),
+        ]
 
     def errors():
-        return [BadCall((np.zeros((2, 3)),), {}, ShapeError, "must be a batch of images"),
-                BadCall((np.zeros((1, 2, 2, 1)),), {"size": 0}, ConfigError, "at least 1")]
+        return [
+            BadCall((np.zeros((2, 3)),), {}, ShapeError, "must be a batch of images"),
+            BadCall((np.zeros((1, 2, 2, 1)),), {"size": 0}, ConfigError, "at least 1"),
+        ]
 
     def forward(k, x, *, size):
         return k.adaptive_avg_pool2d_forward(x, size), (tuple(x.shape[1:3]),)

@@ -14,7 +14,9 @@ from dlkit.ops.op import BadCall, Sample, broadcast_shape, op, unbroadcast
 def check_activation(activation: str | None) -> str | None:
     """Raises ConfigError unless `activation` can be fused behind a product."""
     if activation not in (None, *FROM_OUTPUT):
-        raise ConfigError(f"activation {activation!r} cannot be fused; expected one of {', '.join(FROM_OUTPUT)} or None")
+        raise ConfigError(
+            f"activation {activation!r} cannot be fused; expected one of {', '.join(FROM_OUTPUT)} or None"
+        )
     return activation
 
 
@@ -35,8 +37,10 @@ class matmul:
         m, i = (a[-1], a[-2]) if transpose_a else a[-2:]
         i2, o = (b[-1], b[-2]) if transpose_b else b[-2:]
         if i != i2:
-            raise ShapeError(f"inner sizes {i} and {i2} of shapes {a} and {b} differ"
-                             + (f" (transpose_a={transpose_a}, transpose_b={transpose_b})" if transpose_a or transpose_b else ""))
+            raise ShapeError(
+                f"inner sizes {i} and {i2} of shapes {a} and {b} differ"
+                + (f" (transpose_a={transpose_a}, transpose_b={transpose_b})" if transpose_a or transpose_b else "")
+            )
         return (*broadcast_shape(a[:-2], b[:-2]), m, o)
 
     def flops(a, b, transpose_a, transpose_b):
@@ -44,15 +48,27 @@ class matmul:
 
     def samples(rng):
         n = rng.standard_normal
-        flat = [Sample((n((4, 3) if ta else (3, 4)), n((5, 4) if tb else (4, 5))), {"transpose_a": ta, "transpose_b": tb})
-                for ta in (False, True) for tb in (False, True)]
-        return [*flat, Sample((n((2, 3, 4)), n((2, 4, 5)))), Sample((n((2, 3, 4)), n((4, 1)))),
-                Sample((n((1, 3, 4)), n((2, 5, 4))), {"transpose_b": True}), Sample((n((33, 17)), n((17, 19)))),
-                Sample((n((1, 1)), n((1, 1)))), Sample((n((2, 0)), n((0, 3)))), Sample((n((0, 2)), n((2, 3))))]
+        flat = [
+            Sample((n((4, 3) if ta else (3, 4)), n((5, 4) if tb else (4, 5))), {"transpose_a": ta, "transpose_b": tb})
+            for ta in (False, True)
+            for tb in (False, True)
+        ]
+        return [
+            *flat,
+            Sample((n((2, 3, 4)), n((2, 4, 5)))),
+            Sample((n((2, 3, 4)), n((4, 1)))),
+            Sample((n((1, 3, 4)), n((2, 5, 4))), {"transpose_b": True}),
+            Sample((n((33, 17)), n((17, 19)))),
+            Sample((n((1, 1)), n((1, 1)))),
+            Sample((n((2, 0)), n((0, 3)))),
+            Sample((n((0, 2)), n((2, 3)))),
+        ]
 
     def errors():
-        return [BadCall((np.zeros((2, 3)), np.zeros((4, 5))), {}, ShapeError, "inner sizes 3 and 4"),
-                BadCall((np.zeros(3), np.zeros((3, 2))), {}, ShapeError, "two axes at least")]
+        return [
+            BadCall((np.zeros((2, 3)), np.zeros((4, 5))), {}, ShapeError, "inner sizes 3 and 4"),
+            BadCall((np.zeros(3), np.zeros((3, 2))), {}, ShapeError, "two axes at least"),
+        ]
 
     def forward(k, a, b, *, transpose_a, transpose_b):
         return k.matmul(a, b, transpose_a, transpose_b), (a, b, transpose_a, transpose_b)
@@ -69,8 +85,11 @@ class matmul:
         return da, db
 
 
-@op("x[...,I], w[I,O], b[O]? -> y[...,O]", formula="y = f(x w + b), f the fused activation or none",
-    slope="dz = dy · f'(z); dx = dz wᵀ, dw = xᵀ dz, db = Σ_rows dz")
+@op(
+    "x[...,I], w[I,O], b[O]? -> y[...,O]",
+    formula="y = f(x w + b), f the fused activation or none",
+    slope="dz = dy · f'(z); dx = dz wᵀ, dw = xᵀ dz, db = Σ_rows dz",
+)
 class linear:
     second = True
     onnx = "Gemm"
@@ -91,18 +110,24 @@ class linear:
     def samples(rng):
         n = rng.standard_normal
         # |z| is kept away from 0 by the bias where the activation has a kink
-        return [Sample((n((5, 4)), n((4, 3)), n(3))), Sample((n((2, 3, 4)), n((4, 3)), None)),
-                Sample((n((6, 4)), n((4, 3)), n(3)), {"activation": "tanh"}),
-                Sample((n((6, 4)), n((4, 3)), n(3)), {"activation": "sigmoid"}),
-                Sample((0.3 * n((6, 4)), 0.3 * n((4, 3)), np.array([3.0, -3.0, 2.5])), {"activation": "relu"}),
-                Sample((n((1, 1)), n((1, 1)), n(1))), Sample((n((17, 33)), n((33, 18)), n(18))),
-                Sample((n((0, 4)), n((4, 3)), n(3)))]
+        return [
+            Sample((n((5, 4)), n((4, 3)), n(3))),
+            Sample((n((2, 3, 4)), n((4, 3)), None)),
+            Sample((n((6, 4)), n((4, 3)), n(3)), {"activation": "tanh"}),
+            Sample((n((6, 4)), n((4, 3)), n(3)), {"activation": "sigmoid"}),
+            Sample((0.3 * n((6, 4)), 0.3 * n((4, 3)), np.array([3.0, -3.0, 2.5])), {"activation": "relu"}),
+            Sample((n((1, 1)), n((1, 1)), n(1))),
+            Sample((n((17, 33)), n((33, 18)), n(18))),
+            Sample((n((0, 4)), n((4, 3)), n(3))),
+        ]
 
     def errors():
         x = np.zeros((2, 3))
-        return [BadCall((x, np.zeros((4, 5))), {}, ShapeError, r"last axis must equal the first of w"),
-                BadCall((x, np.zeros((3, 5)), np.zeros(4)), {}, ShapeError, r"b has shape \(4,\), expected \(5,\)"),
-                BadCall((x, np.zeros((3, 5))), {"activation": "gelu"}, ConfigError, "cannot be fused")]
+        return [
+            BadCall((x, np.zeros((4, 5))), {}, ShapeError, r"last axis must equal the first of w"),
+            BadCall((x, np.zeros((3, 5)), np.zeros(4)), {}, ShapeError, r"b has shape \(4,\), expected \(5,\)"),
+            BadCall((x, np.zeros((3, 5))), {"activation": "gelu"}, ConfigError, "cannot be fused"),
+        ]
 
     def forward(k, x, w, b, *, activation):
         rows = k.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
@@ -113,6 +138,8 @@ class linear:
         x, w, y, activation = saved
         dz = k.reshape(activation_backward(k, dy, y, activation), (math.prod(x.shape[:-1]), w.shape[1]))
         rows = k.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
-        return (k.reshape(k.matmul(dz, w, False, True), tuple(x.shape)) if needs[0] else None,
-                k.matmul(rows, dz, True, False) if needs[1] else None,
-                k.sum(dz, (0,), False) if needs[2] else None)
+        return (
+            k.reshape(k.matmul(dz, w, False, True), tuple(x.shape)) if needs[0] else None,
+            k.matmul(rows, dz, True, False) if needs[1] else None,
+            k.sum(dz, (0,), False) if needs[2] else None,
+        )

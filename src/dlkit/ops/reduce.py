@@ -49,13 +49,21 @@ def _count(x: tuple, axes: tuple) -> int:
 
 def _samples(rng: np.random.Generator) -> list[Sample]:
     n = rng.standard_normal
-    return [Sample((n((3, 4)),)), Sample((n((3, 4)),), {"axis": 0}), Sample((n((2, 3, 4)),), {"axis": (0, 2)}),
-            Sample((n((2, 3, 4)),), {"axis": -1, "keepdims": True}), Sample((n(()),)), Sample((n((1, 5)),), {"axis": 0})]
+    return [
+        Sample((n((3, 4)),)),
+        Sample((n((3, 4)),), {"axis": 0}),
+        Sample((n((2, 3, 4)),), {"axis": (0, 2)}),
+        Sample((n((2, 3, 4)),), {"axis": -1, "keepdims": True}),
+        Sample((n(()),)),
+        Sample((n((1, 5)),), {"axis": 0}),
+    ]
 
 
 def _errors() -> list[BadCall]:
-    return [BadCall((np.zeros((2, 3)),), {"axis": 2}, ShapeError, r"axis \(=2\) is outside"),
-            BadCall((np.zeros((2, 3)),), {"axis": (0, -2)}, ShapeError, "names an axis twice")]
+    return [
+        BadCall((np.zeros((2, 3)),), {"axis": 2}, ShapeError, r"axis \(=2\) is outside"),
+        BadCall((np.zeros((2, 3)),), {"axis": (0, -2)}, ShapeError, "names an axis twice"),
+    ]
 
 
 def _spread(k, dy, x: tuple, axes: tuple):
@@ -64,7 +72,7 @@ def _spread(k, dy, x: tuple, axes: tuple):
 
 
 @op("x[...] -> y[...]", formula="y = Σ x", slope="dx = dy, spread over the summed axes")
-class sum:  # noqa: A001
+class sum:
     second = True
     onnx = "ReduceSum"
     arguments, shape, errors = _arguments, _shape, _errors
@@ -110,7 +118,9 @@ class var:
 
     def forward(k, x, *, axes, keepdims):
         centred = _centred(k, x, axes)
-        y = k.multiply(k.sum(k.multiply(centred, centred), axes, keepdims), 1.0 / builtins.max(_count(x.shape, axes), 1))
+        y = k.multiply(
+            k.sum(k.multiply(centred, centred), axes, keepdims), 1.0 / builtins.max(_count(x.shape, axes), 1)
+        )
         return y, (x, axes)
 
     def backward(k, saved, dy):
@@ -124,7 +134,7 @@ def _centred(k, x, axes):
 
 
 @op("x[...] -> y[...]", formula="y = max x", slope="dx = dy where x is the maximum (shared equally among ties)")
-class max:  # noqa: A001
+class max:
     onnx = "ReduceMax"
     arguments = _arguments
 
@@ -139,8 +149,12 @@ class max:  # noqa: A001
         def distinct(shape):
             return rng.permutation(math.prod(shape)).reshape(shape).astype(float)
 
-        return [Sample((distinct((3, 4)),)), Sample((distinct((3, 4)),), {"axis": 0}),
-                Sample((distinct((2, 3, 4)),), {"axis": (0, 2)}), Sample((distinct((2, 3)),), {"axis": 1, "keepdims": True})]
+        return [
+            Sample((distinct((3, 4)),)),
+            Sample((distinct((3, 4)),), {"axis": 0}),
+            Sample((distinct((2, 3, 4)),), {"axis": (0, 2)}),
+            Sample((distinct((2, 3)),), {"axis": 1, "keepdims": True}),
+        ]
 
     def flops(x, axes, keepdims):
         return math.prod(x)
@@ -179,6 +193,3 @@ class argmax:
 
     def forward(k, x, *, axis):
         return k.argmax(x, axis), ()
-
-
-

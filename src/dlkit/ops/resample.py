@@ -30,8 +30,10 @@ class upsample_nearest:
         return [Sample((n((2, 3, 4, 3)),)), Sample((n((1, 2, 3, 17)),), {"scale": (3, 1)})]
 
     def errors():
-        return [BadCall((np.zeros((2, 3)),), {}, ShapeError, "must be a batch of images"),
-                BadCall((np.zeros((1, 2, 2, 1)),), {"scale": 0}, ConfigError, "at least 1")]
+        return [
+            BadCall((np.zeros((2, 3)),), {}, ShapeError, "must be a batch of images"),
+            BadCall((np.zeros((1, 2, 2, 1)),), {"scale": 0}, ConfigError, "at least 1"),
+        ]
 
     def forward(k, x, *, scale):
         return k.upsample_nearest_forward(x, scale), (scale,)
@@ -40,9 +42,11 @@ class upsample_nearest:
         return (k.upsample_nearest_backward(dy, *saved),)
 
 
-@op("x[N,H,W,C] -> y[N,OH,OW,C]",
+@op(
+    "x[N,H,W,C] -> y[N,OH,OW,C]",
     formula="y = x at (i + ½)·H/OH - ½ (align_corners: i·(H-1)/(OH-1)), linear between pixels, clamped at the border",
-    slope="dx = the transposed interpolation of dy")
+    slope="dx = the transposed interpolation of dy",
+)
 class upsample_bilinear:
     """Bilinear resampling to `size`, or by the factor `scale` (default 2); also shrinks, without anti-aliasing."""
 
@@ -67,13 +71,19 @@ class upsample_bilinear:
 
     def samples(rng):
         n = rng.standard_normal
-        return [Sample((n((2, 3, 4, 3)),)), Sample((n((1, 3, 2, 17)),), {"size": (5, 7)}),
-                Sample((n((1, 3, 4, 2)),), {"scale": 3, "align_corners": True}), Sample((n((1, 5, 6, 1)),), {"size": (3, 4)}),
-                Sample((n((1, 1, 1, 2)),), {"size": (2, 3), "align_corners": True})]
+        return [
+            Sample((n((2, 3, 4, 3)),)),
+            Sample((n((1, 3, 2, 17)),), {"size": (5, 7)}),
+            Sample((n((1, 3, 4, 2)),), {"scale": 3, "align_corners": True}),
+            Sample((n((1, 5, 6, 1)),), {"size": (3, 4)}),
+            Sample((n((1, 1, 1, 2)),), {"size": (2, 3), "align_corners": True}),
+        ]
 
     def errors():
-        return [BadCall((np.zeros((2, 3)),), {}, ShapeError, "must be a batch of images"),
-                BadCall((np.zeros((1, 2, 2, 1)),), {"size": 4, "scale": 2}, ConfigError, "not both")]
+        return [
+            BadCall((np.zeros((2, 3)),), {}, ShapeError, "must be a batch of images"),
+            BadCall((np.zeros((1, 2, 2, 1)),), {"size": 4, "scale": 2}, ConfigError, "not both"),
+        ]
 
     def forward(k, x, *, size, align_corners):
         return k.upsample_bilinear_forward(x, size, align_corners), (tuple(x.shape[1:3]), align_corners)

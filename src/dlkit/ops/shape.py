@@ -37,11 +37,19 @@ class reshape:
 
     def samples(rng):
         n = rng.standard_normal
-        return [Sample((n((3, 4)),), {"shape": (2, 6)}), Sample((n((2, 3, 4)),), {"shape": (-1, 4)}),
-                Sample((n(()),), {"shape": (1, 1)}), Sample((n((0, 3)),), {"shape": (3, 0)})]
+        return [
+            Sample((n((3, 4)),), {"shape": (2, 6)}),
+            Sample((n((2, 3, 4)),), {"shape": (-1, 4)}),
+            Sample((n(()),), {"shape": (1, 1)}),
+            Sample((n((0, 3)),), {"shape": (3, 0)}),
+        ]
 
     def errors():
-        return [BadCall((np.zeros((3, 4)),), {"shape": (5, 2)}, ShapeError, r"12 elements .* do not fit into shape \(5, 2\)")]
+        return [
+            BadCall(
+                (np.zeros((3, 4)),), {"shape": (5, 2)}, ShapeError, r"12 elements .* do not fit into shape \(5, 2\)"
+            )
+        ]
 
     def forward(k, x, *, shape):
         return k.reshape(x, shape), (tuple(x.shape),)
@@ -69,7 +77,11 @@ class transpose:
 
     def samples(rng):
         n = rng.standard_normal
-        return [Sample((n((3, 4)),)), Sample((n((2, 3, 4)),), {"axes": (1, 2, 0)}), Sample((n((2, 3)),), {"axes": (-1, 0)})]
+        return [
+            Sample((n((3, 4)),)),
+            Sample((n((2, 3, 4)),), {"axes": (1, 2, 0)}),
+            Sample((n((2, 3)),), {"axes": (-1, 0)}),
+        ]
 
     def errors():
         return [BadCall((np.zeros((2, 3)),), {"axes": (0, 0)}, ShapeError, "not a permutation")]
@@ -98,11 +110,17 @@ class broadcast_to:
 
     def samples(rng):
         n = rng.standard_normal
-        return [Sample((n((3, 1)),), {"shape": (3, 4)}), Sample((n(4),), {"shape": (2, 3, 4)}), Sample((n(()),), {"shape": (2,)})]
+        return [
+            Sample((n((3, 1)),), {"shape": (3, 4)}),
+            Sample((n(4),), {"shape": (2, 3, 4)}),
+            Sample((n(()),), {"shape": (2,)}),
+        ]
 
     def errors():
-        return [BadCall((np.zeros((2, 3)),), {"shape": (3,)}, ShapeError, "cannot be stretched"),
-                BadCall((np.zeros((2, 3)),), {"shape": (4, 3)}, ShapeError, "do not broadcast")]
+        return [
+            BadCall((np.zeros((2, 3)),), {"shape": (3,)}, ShapeError, "cannot be stretched"),
+            BadCall((np.zeros((2, 3)),), {"shape": (4, 3)}, ShapeError, "do not broadcast"),
+        ]
 
     def forward(k, x, *, shape):
         return k.broadcast_to(x, shape), (tuple(x.shape),)
@@ -112,8 +130,11 @@ class broadcast_to:
         return (unbroadcast(k, dy, x),)
 
 
-@op("x1[...], x2[...], ... -> y[...]", formula="y = x1, x2, ... one behind the other along axis",
-    slope="dx_i = the slice of dy that came from x_i")
+@op(
+    "x1[...], x2[...], ... -> y[...]",
+    formula="y = x1, x2, ... one behind the other along axis",
+    slope="dx_i = the slice of dy that came from x_i",
+)
 class concat:
     second = True
     onnx = "Concat"
@@ -134,12 +155,16 @@ class concat:
         for x in xs:
             if len(x) != len(first) or any(a != b for i, (a, b) in enumerate(zip(x, first)) if i != axis):
                 raise ShapeError(f"shapes {first} and {x} differ outside axis {axis}")
-        return (*first[:axis], sum(x[axis] for x in xs), *first[axis + 1:])
+        return (*first[:axis], sum(x[axis] for x in xs), *first[axis + 1 :])
 
     def samples(rng):
         n = rng.standard_normal
-        return [Sample((n((2, 3)), n((2, 4)))), Sample((n((2, 3, 1)), n((1, 3, 1)), n((3, 3, 1))), {"axis": 0}),
-                Sample((n((2, 3)),), {"axis": 1}), Sample((n((2, 0)), n((2, 2))), {"axis": 1})]
+        return [
+            Sample((n((2, 3)), n((2, 4)))),
+            Sample((n((2, 3, 1)), n((1, 3, 1)), n((3, 3, 1))), {"axis": 0}),
+            Sample((n((2, 3)),), {"axis": 1}),
+            Sample((n((2, 0)), n((2, 2))), {"axis": 1}),
+        ]
 
     def errors():
         return [BadCall((np.zeros((2, 3)), np.zeros((3, 3))), {"axis": 1}, ShapeError, "differ outside axis 1")]
@@ -194,7 +219,7 @@ def canonical_index(index, n: int) -> tuple:
     for i, part in enumerate(out):
         if part is Ellipsis:
             used = sum(p is not None and p is not Ellipsis for p in out)
-            out[i:i + 1] = [slice(None)] * (n - used)
+            out[i : i + 1] = [slice(None)] * (n - used)
             break
     return tuple(out)
 
@@ -208,9 +233,14 @@ def _taken_shape(x: tuple, index: tuple) -> tuple:
 
 def _index_samples(rng: np.random.Generator) -> list[tuple[np.ndarray, tuple]]:
     n = rng.standard_normal
-    return [(n((4, 5)), (1,)), (n((4, 5)), (slice(None), slice(1, 4, 2))), (n((4, 5)), (np.array([0, 2, 2]),)),
-            (n((3, 4, 5)), (slice(None), np.array([3, 0]), np.array([1, 1]))), (n((4, 3)), (slice(None, None, -1),)),
-            (n((2, 3)), (slice(None), None, 0))]
+    return [
+        (n((4, 5)), (1,)),
+        (n((4, 5)), (slice(None), slice(1, 4, 2))),
+        (n((4, 5)), (np.array([0, 2, 2]),)),
+        (n((3, 4, 5)), (slice(None), np.array([3, 0]), np.array([1, 1]))),
+        (n((4, 3)), (slice(None, None, -1),)),
+        (n((2, 3)), (slice(None), None, 0)),
+    ]
 
 
 @op("x[...] -> y[...]", formula="y = x[index]", slope="dx[index] += dy, zero elsewhere")
@@ -231,8 +261,10 @@ class take:
         return [Sample((x,), {"index": index}, note=str(index)) for x, index in _index_samples(rng)]
 
     def errors():
-        return [BadCall((np.zeros((2, 3)),), {"index": (5,)}, ShapeError, "index does not fit shape"),
-                BadCall((np.zeros((2, 3)),), {"index": np.array([0.5])}, ShapeError, "integers or booleans")]
+        return [
+            BadCall((np.zeros((2, 3)),), {"index": (5,)}, ShapeError, "index does not fit shape"),
+            BadCall((np.zeros((2, 3)),), {"index": np.array([0.5])}, ShapeError, "integers or booleans"),
+        ]
 
     def forward(k, x, *, index):
         return k.take(x, index), (index, tuple(x.shape))
@@ -254,8 +286,10 @@ class take_backward:
         return shape
 
     def samples(rng):
-        return [Sample((rng.standard_normal(x[index].shape),), {"index": index, "shape": x.shape}, note=str(index))
-                for x, index in _index_samples(rng)]
+        return [
+            Sample((rng.standard_normal(x[index].shape),), {"index": index, "shape": x.shape}, note=str(index))
+            for x, index in _index_samples(rng)
+        ]
 
     def errors():
         return [BadCall((np.zeros(3),), {"index": (0,), "shape": (2, 4)}, ShapeError, "do not fit index")]
@@ -268,8 +302,11 @@ class take_backward:
         return (k.take(dy, index),)
 
 
-@op("x[...], index[...] int64 -> y[...]", formula="y[i][j] = x[index[i][j]][j] along axis 0, likewise for others",
-    slope="dx[index[i][j]][j] += dy[i][j]")
+@op(
+    "x[...], index[...] int64 -> y[...]",
+    formula="y[i][j] = x[index[i][j]][j] along axis 0, likewise for others",
+    slope="dx[index[i][j]][j] += dy[i][j]",
+)
 class gather:
     nondiff = (1,)
     onnx = "GatherElements"
@@ -295,12 +332,17 @@ class gather:
 
     def samples(rng):
         x = rng.standard_normal((3, 4))
-        return [Sample((x, rng.integers(0, 4, (3, 2))), {"axis": 1}), Sample((x, rng.integers(0, 3, (5, 4))), {"axis": 0})]
+        return [
+            Sample((x, rng.integers(0, 4, (3, 2))), {"axis": 1}),
+            Sample((x, rng.integers(0, 3, (5, 4))), {"axis": 0}),
+        ]
 
     def errors():
         x = np.zeros((2, 3))
-        return [BadCall((x, np.zeros((4, 1), int)), {"axis": 1}, ShapeError, "outside axis 1"),
-                BadCall((x, np.full((2, 1), 7)), {"axis": 1}, ShapeError, "runs from 7 to 7, the axis has 3")]
+        return [
+            BadCall((x, np.zeros((4, 1), int)), {"axis": 1}, ShapeError, "outside axis 1"),
+            BadCall((x, np.full((2, 1), 7)), {"axis": 1}, ShapeError, "runs from 7 to 7, the axis has 3"),
+        ]
 
     def forward(k, x, index, *, axis):
         return k.gather(x, index, axis), (index, axis, tuple(x.shape))
@@ -309,8 +351,11 @@ class gather:
         return k.gather_backward(dy, *saved), None
 
 
-@op("x[...] -> y[...]", formula="y = x with a border: constant, reflected (edge not repeated) or replicated",
-    slope="dx = the middle of dy, plus what the border copied")
+@op(
+    "x[...] -> y[...]",
+    formula="y = x with a border: constant, reflected (edge not repeated) or replicated",
+    slope="dx = the middle of dy, plus what the border copied",
+)
 class pad:
     onnx = "Pad"
     flops = _no_flops
@@ -336,15 +381,19 @@ class pad:
     def samples(rng):
         x = rng.standard_normal((2, 4, 5, 3))
         widths = ((0, 0), (1, 2), (3, 0), (0, 0))
-        return [Sample((x,), {"widths": widths, "mode": m, "value": v})
-                for m, v in (("constant", 0.0), ("constant", 1.5), ("reflect", 0.0), ("replicate", 0.0))]
+        return [
+            Sample((x,), {"widths": widths, "mode": m, "value": v})
+            for m, v in (("constant", 0.0), ("constant", 1.5), ("reflect", 0.0), ("replicate", 0.0))
+        ]
 
     def errors():
         x = np.zeros((2, 3))
-        return [BadCall((x,), {"widths": ((1, 1),)}, ShapeError, "1 pairs of widths for an input with 2 axes"),
-                BadCall((x,), {"widths": ((0, 0), (3, 0)), "mode": "reflect"}, ShapeError, "must be smaller"),
-                BadCall((x,), {"widths": ((0, 0), (-1, 0))}, ShapeError, "must not be negative"),
-                BadCall((x,), {"widths": ((0, 0), (1, 0)), "mode": "wrap"}, ConfigError, "unknown mode 'wrap'")]
+        return [
+            BadCall((x,), {"widths": ((1, 1),)}, ShapeError, "1 pairs of widths for an input with 2 axes"),
+            BadCall((x,), {"widths": ((0, 0), (3, 0)), "mode": "reflect"}, ShapeError, "must be smaller"),
+            BadCall((x,), {"widths": ((0, 0), (-1, 0))}, ShapeError, "must not be negative"),
+            BadCall((x,), {"widths": ((0, 0), (1, 0)), "mode": "wrap"}, ConfigError, "unknown mode 'wrap'"),
+        ]
 
     def forward(k, x, *, widths, mode, value):
         return k.pad(x, widths, mode, value), (widths, mode)

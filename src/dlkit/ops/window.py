@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from dlkit.errors import ConfigError, ShapeError
@@ -10,7 +12,7 @@ Pair = tuple[int, int]
 Padding = tuple[int, int, int, int]
 
 
-def pair(x: int | tuple[int, int], name: str, least: int = 1) -> Pair:
+def pair(x: Any, name: str, least: int = 1) -> Pair:
     """(vertical, horizontal) from an int or a pair.  Raises : ConfigError."""
     try:
         result = (x, x) if is_whole(x) else tuple(x)

@@ -5,6 +5,7 @@ Weight decay acts on weights (two axes or more), not on biases, γ or β, as the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from dlkit.backends import kernels
 from dlkit.errors import CheckpointError, ConfigError
 from dlkit.nn.module import Parameter
 from dlkit.registry import Registry
+from dlkit.tensor import Tensor
 
 OPTIMIZERS: Registry[Callable[..., Optimizer]] = Registry("optimizer")
 
@@ -88,8 +90,14 @@ def _check_share(name: str, value: float) -> float:
 class SGD(Optimizer):
     """p -= lr g; with momentum v = momentum v + g, p -= lr v (Polyak 1964); nesterov: p -= lr (g + momentum v)."""
 
-    def __init__(self, parameters: list[Parameter], lr: float = 0.1, momentum: float = 0.0, nesterov: bool = False,
-                 weight_decay: float = 0.0):
+    def __init__(
+        self,
+        parameters: list[Parameter],
+        lr: float = 0.1,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+    ):
         super().__init__(parameters, lr, weight_decay)
         self.momentum, self.nesterov = _check_share("momentum", momentum), nesterov
         self.slots = ("velocity",) if momentum else ()
@@ -101,15 +109,23 @@ class SGD(Optimizer):
 class RMSprop(Optimizer):
     """s = rho s + (1-rho) g², p -= lr g / (√s + eps) (Tieleman & Hinton 2012, lecture 6e)."""
 
-    def __init__(self, parameters: list[Parameter], lr: float = 1e-3, rho: float = 0.9, eps: float = 1e-8,
-                 momentum: float = 0.0, weight_decay: float = 0.0):
+    def __init__(
+        self,
+        parameters: list[Parameter],
+        lr: float = 1e-3,
+        rho: float = 0.9,
+        eps: float = 1e-8,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+    ):
         super().__init__(parameters, lr, weight_decay)
         self.rho, self.eps, self.momentum = _check_share("rho", rho), eps, _check_share("momentum", momentum)
         self.slots = ("square", "velocity") if momentum else ("square",)
 
     def update(self, k, p, g, state, weight_decay):
-        k.rmsprop_step(p, g, state["square"], state.get("velocity"), self.lr, self.rho, self.eps, self.momentum,
-                       weight_decay)
+        k.rmsprop_step(
+            p, g, state["square"], state.get("velocity"), self.lr, self.rho, self.eps, self.momentum, weight_decay
+        )
 
 
 class Adam(Optimizer):
@@ -118,14 +134,21 @@ class Adam(Optimizer):
     slots = ("m", "v")
     decoupled = False
 
-    def __init__(self, parameters: list[Parameter], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
-                 eps: float = 1e-8, weight_decay: float = 0.0):
+    def __init__(
+        self,
+        parameters: list[Parameter],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ):
         super().__init__(parameters, lr, weight_decay)
         self.betas, self.eps = (_check_share("beta1", betas[0]), _check_share("beta2", betas[1])), eps
 
     def update(self, k, p, g, state, weight_decay):
-        k.adam_step(p, g, state["m"], state["v"], self.lr, *self.betas, self.eps, weight_decay, self.decoupled,
-                    self.steps)
+        k.adam_step(
+            p, g, state["m"], state["v"], self.lr, *self.betas, self.eps, weight_decay, self.decoupled, self.steps
+        )
 
 
 class AdamW(Adam):
@@ -146,8 +169,14 @@ def _sgd(parameters: list[Parameter], lr: float = 0.1, weight_decay: float = 0.0
     return SGD(parameters, lr, 0.0, False, weight_decay)
 
 
-for _name, _make in (("sgd", _sgd), ("momentum", _momentum), ("nesterov", _nesterov), ("rmsprop", RMSprop),
-                     ("adam", Adam), ("adamw", AdamW)):
+for _name, _make in (
+    ("sgd", _sgd),
+    ("momentum", _momentum),
+    ("nesterov", _nesterov),
+    ("rmsprop", RMSprop),
+    ("adam", Adam),
+    ("adamw", AdamW),
+):
     OPTIMIZERS.add(_name, _make)
 
 
@@ -156,9 +185,9 @@ def clip_gradients(parameters: list[Parameter], max_norm: float) -> float:
 
     Source : Pascanu et al. 2013, On the difficulty of training recurrent neural networks, algorithm 1.
     """
-    with_grad = [p for p in parameters if p.grad is not None]
-    norm = float(np.sqrt(sum(kernels(p.device).sum_of_squares(p.grad.data) for p in with_grad)))
+    with_grad = [(p, p.grad) for p in parameters if p.grad is not None]
+    norm = math.sqrt(sum(kernels(p.device).sum_of_squares(g.data) for p, g in with_grad))
     if norm > max_norm:
-        for p in with_grad:
-            p.grad = type(p.grad).wrap(kernels(p.device).multiply(p.grad.data, max_norm / norm), p.device)
+        for p, g in with_grad:
+            p.grad = Tensor.wrap(kernels(p.device).multiply(g.data, max_norm / norm), p.device)
     return norm

@@ -47,8 +47,10 @@ class Schedule:
     def __post_init__(self) -> None:
         SCHEDULES[self.name]
         if self.decay < 0 or self.every < 1 or self.warmup < 0:
-            raise ConfigError(f"schedule: decay (={self.decay}) and warmup (={self.warmup}) must not be negative, "
-                              f"every (={self.every}) must be at least 1")
+            raise ConfigError(
+                f"schedule: decay (={self.decay}) and warmup (={self.warmup}) must not be negative, "
+                f"every (={self.every}) must be at least 1"
+            )
 
     def factor(self, step: int, per_epoch: int, total: int) -> float:
         at = Progress(step, per_epoch, total)

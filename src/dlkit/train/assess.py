@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -48,17 +47,19 @@ def assess(run_path: str, *, data: str | None = None, split: str = "test", mista
     checkpoint = run.load_best()
     config = checkpoint.config
     if data is not None:
-        config = TrainConfig.from_dict({**config.to_dict(), "data": data,
-                                        **_same_shape(checkpoint.input_shape)})
+        config = TrainConfig.from_dict({**config.to_dict(), "data": data, **_same_shape(checkpoint.input_shape)})
     dataset = load_data(config)
     if dataset.train.shape != checkpoint.input_shape or dataset.classes != checkpoint.classes:
-        raise DataError(f"{config.data}: examples of shape {dataset.train.shape} in classes {_few(dataset.classes)}; the network "
-                        f"was trained on {checkpoint.input_shape} in {_few(checkpoint.classes)}")
+        raise DataError(
+            f"{config.data}: examples of shape {dataset.train.shape} in classes {_few(dataset.classes)}; the network "
+            f"was trained on {checkpoint.input_shape} in {_few(checkpoint.classes)}"
+        )
     source = _source(dataset, config, split)
     result = evaluate(checkpoint.build(), source, checkpoint.normalizer)
     k = len(checkpoint.classes)
     precision, recall, f1, support = precision_recall_fscore_support(
-        result.labels, result.predictions, labels=np.arange(k), zero_division=0)
+        result.labels, result.predictions, labels=np.arange(k), zero_division=0
+    )
     confusion = confusion_matrix(result.labels, result.predictions, labels=np.arange(k))
     pictures = [run.path / "confusion.png"]
     save_confusion(confusion, checkpoint.classes, pictures[0])
@@ -66,15 +67,32 @@ def assess(run_path: str, *, data: str | None = None, split: str = "test", mista
         pictures.append(run.path / "mistakes.png")
         wrong = np.flatnonzero(result.predictions != result.labels)
         surest = wrong[np.argsort(-result.probabilities[wrong].max(axis=1), kind="stable")][:mistakes]
-        captions = [f"{checkpoint.classes[result.labels[i]]} taken for\n{checkpoint.classes[result.predictions[i]]} "
-                    f"({100 * result.probabilities[i].max():.0f} %)" for i in surest]
+        captions = [
+            f"{checkpoint.classes[result.labels[i]]} taken for\n{checkpoint.classes[result.predictions[i]]} "
+            f"({100 * result.probabilities[i].max():.0f} %)"
+            for i in surest
+        ]
         save_mistakes(source.read(surest), captions, pictures[1])
     assessment = Assessment(
-        run=str(run), data=dataset.name, split=split, examples=len(source), accuracy=result.accuracy, loss=result.loss,
-        classes=checkpoint.classes, per_class={
-            name: {"precision": float(precision[i]), "recall": float(recall[i]), "f1": float(f1[i]), "support": int(support[i])}
-            for i, name in enumerate(checkpoint.classes)},
-        confusion=confusion.tolist(), pictures=[str(p) for p in pictures])
+        run=str(run),
+        data=dataset.name,
+        split=split,
+        examples=len(source),
+        accuracy=result.accuracy,
+        loss=result.loss,
+        classes=checkpoint.classes,
+        per_class={
+            name: {
+                "precision": float(precision[i]),
+                "recall": float(recall[i]),
+                "f1": float(f1[i]),
+                "support": int(support[i]),
+            }
+            for i, name in enumerate(checkpoint.classes)
+        },
+        confusion=confusion.tolist(),
+        pictures=[str(p) for p in pictures],
+    )
     run.write_json("evaluation.json", assessment.to_dict())
     return assessment
 
@@ -91,7 +109,9 @@ def _source(dataset: Dataset, config: TrainConfig, split: str) -> Any:
     train, val = split_validation(dataset, config)
     source = {"train": train, "val": val, "test": dataset.test}[split]
     if source is None or not len(source):
-        raise DataError(f"{dataset.name}: has no {split} set (test_split {config.test_split}, val_split {config.val_split})")
+        raise DataError(
+            f"{dataset.name}: has no {split} set (test_split {config.test_split}, val_split {config.val_split})"
+        )
     return source
 
 

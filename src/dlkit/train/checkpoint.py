@@ -45,8 +45,14 @@ class Checkpoint:
         """Raises : OutputError; an older checkpoint at `path` then stays."""
         from safetensors.numpy import save
 
-        meta = {"format": FORMAT, "config": self.config.to_dict(), "classes": self.classes,
-                "input_shape": list(self.input_shape), "normalizer": self.normalizer.state(), "progress": self.progress}
+        meta = {
+            "format": FORMAT,
+            "config": self.config.to_dict(),
+            "classes": self.classes,
+            "input_shape": list(self.input_shape),
+            "normalizer": self.normalizer.state(),
+            "progress": self.progress,
+        }
         tensors = {f"model.{n}": a for n, a in self.model_state.items()}
         tensors.update({f"optimizer.{n}": a for n, a in self.optimizer_state.items()})
         contiguous = {n: np.ascontiguousarray(a).reshape(np.shape(a)) for n, a in tensors.items()}
@@ -66,7 +72,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path}: damaged or not a safetensors file ({error})") from None
     if text is None:
-        raise CheckpointError(f"{path}: a safetensors file, but not a dlkit checkpoint (it says nothing about its network)")
+        raise CheckpointError(
+            f"{path}: a safetensors file, but not a dlkit checkpoint (it says nothing about its network)"
+        )
     try:
         meta = json.loads(text)
         if meta["format"] != FORMAT:

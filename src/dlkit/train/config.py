@@ -54,7 +54,9 @@ class TrainConfig:
     epochs: int = _option(20, "Passes over the training set.", "training")
     batch_size: int = _option(64, "Examples per step.", "training")
     optimizer: str = _option("adam", "Optimisation algorithm.", "training", OPTIMIZERS.names)
-    lr: float | None = _option(None, "Learning rate (default: the optimiser's own; 0.003 for adam in one_cycle).", "training")
+    lr: float | None = _option(
+        None, "Learning rate (default: the optimiser's own; 0.003 for adam in one_cycle).", "training"
+    )
     momentum: float | None = _option(None, "Momentum of momentum, nesterov and rmsprop.", "training")
     weight_decay: float = _option(0.0, "L2 regularisation as weight decay, on weights only.", "training")
     l2: float = _option(0.0, "L2 regularisation as a term of the loss, l2/2 · Σ w².", "training")
@@ -70,14 +72,27 @@ class TrainConfig:
 
     seed: int = _option(0, "Start of all random numbers.", "run")
     out: str | None = _option(None, "Run folder (default: runs/DATA-MODEL-NUMBER).", "run")
-    backend: str | None = _option(None, "Who computes.", "run", lambda: [b.name for b in BACKENDS.values() if b.device == "cpu"])
+    backend: str | None = _option(
+        None, "Who computes.", "run", lambda: [b.name for b in BACKENDS.values() if b.device == "cpu"]
+    )
     threads: int = _option(0, "CPU threads (0: one per core).", "run")
 
     def __post_init__(self) -> None:
         for f in dataclasses.fields(self):
             setattr(self, f.name, _checked(f.name, getattr(self, f.name), _types()[f.name], f.metadata["choices"]))
-        at_least = {"epochs": 1, "batch_size": 1, "threads": 0, "seed": 0, "patience": 0, "weight_decay": 0, "l2": 0,
-                    "clip_norm": 0, "decay_every": 1, "width": 1, "image_size": 1}
+        at_least = {
+            "epochs": 1,
+            "batch_size": 1,
+            "threads": 0,
+            "seed": 0,
+            "patience": 0,
+            "weight_decay": 0,
+            "l2": 0,
+            "clip_norm": 0,
+            "decay_every": 1,
+            "width": 1,
+            "image_size": 1,
+        }
         for name, least in at_least.items():
             if (value := getattr(self, name)) is not None and value < least:
                 raise ConfigError(f"{name} (={value}) must be at least {least}")
@@ -90,6 +105,7 @@ class TrainConfig:
             raise ConfigError(f"hidden (={self.hidden}) must be one or more positive layer sizes")
         self.learning_rate_schedule()
         from dlkit.data.augment import Augment
+
         Augment.parse(self.augment)
 
     # -- what it makes ----------------------------------------------------------------------------------------------
@@ -99,7 +115,9 @@ class TrainConfig:
 
     def build(self, input_shape: tuple[int, ...], classes: int) -> Module:
         """The network. Raises : ConfigError if an option was given that the model does not have."""
-        options = {n: getattr(self, n) for n in ("hidden", "width", "activation", "pool", "dropout", "batch_norm", "init")}
+        options = {
+            n: getattr(self, n) for n in ("hidden", "width", "activation", "pool", "dropout", "batch_norm", "init")
+        }
         return build_model(self.model or default_model(input_shape), input_shape, classes, **options)
 
     def optimizer_options(self) -> dict[str, Any]:
@@ -110,8 +128,10 @@ class TrainConfig:
             options["lr"] = 3e-3  # a peak that lasts for a moment may be higher than a rate that stays
         if self.momentum is not None:
             if self.optimizer not in ("momentum", "nesterov", "rmsprop"):
-                raise ConfigError(f"momentum was given, but optimizer {self.optimizer!r} has none; "
-                                  "it is an option of momentum, nesterov and rmsprop")
+                raise ConfigError(
+                    f"momentum was given, but optimizer {self.optimizer!r} has none; "
+                    "it is an option of momentum, nesterov and rmsprop"
+                )
             options["momentum"] = self.momentum
         return options
 
@@ -162,14 +182,17 @@ def _checked(name: str, value: Any, kind: Any, choices: Any) -> Any:
     if optional:
         kind = next(k for k in typing.get_args(kind) if k is not type(None))
     if typing.get_origin(kind) is tuple:
-        if not isinstance(value, (list, tuple)) or not all(isinstance(n, int) and not isinstance(n, bool) for n in value):
+        if not isinstance(value, (list, tuple)) or not all(
+            isinstance(n, int) and not isinstance(n, bool) for n in value
+        ):
             raise ConfigError(f"{name} (={value!r}) must be a list of whole numbers")
         return tuple(value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise ConfigError(f"{name} (={value!r}) must be {'text' if kind is str else kind.__name__}, "
-                          f"not {type(value).__name__}")
+        raise ConfigError(
+            f"{name} (={value!r}) must be {'text' if kind is str else kind.__name__}, not {type(value).__name__}"
+        )
     if kind is float and value != value:
         raise ConfigError(f"{name} is not a number")
     if choices is not None:

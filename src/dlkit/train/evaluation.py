@@ -33,8 +33,9 @@ def probabilities_of(model: Module, x: np.ndarray, device: str = "cpu") -> np.nd
     return ops.softmax(model(Tensor(x, device=device)), axis=-1).numpy()
 
 
-def evaluate(model: Module, source: Source, normalizer: Normalizer, batch_size: int = 256,
-             device: str = "cpu") -> Evaluation:
+def evaluate(
+    model: Module, source: Source, normalizer: Normalizer, batch_size: int = 256, device: str = "cpu"
+) -> Evaluation:
     """Loss and accuracy of `model` on every example of `source`, in their order."""
     loader = Loader(source, batch_size, normalizer=normalizer, shuffle=False)
     out = np.empty((len(source), 0), np.float32)
@@ -44,7 +45,7 @@ def evaluate(model: Module, source: Source, normalizer: Normalizer, batch_size: 
             p = probabilities_of(model, x, device)
             if not at:
                 out = np.empty((len(source), p.shape[1]), p.dtype)
-            out[at:at + len(p)] = p
+            out[at : at + len(p)] = p
             at += len(p)
     labels = np.asarray(source.labels)
     of_label = np.maximum(out[np.arange(len(out)), labels].astype(np.float64), np.finfo(np.float32).tiny)

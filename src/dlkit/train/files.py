@@ -21,7 +21,9 @@ def says_why(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror or error}); what was there before is unharmed") from None
+        raise OutputError(
+            f"{path}: cannot be written ({error.strerror or error}); what was there before is unharmed"
+        ) from None
 
 
 def write_atomically(path: Path, data: bytes | str) -> None:

@@ -60,7 +60,7 @@ class State:
     seen: int = 0
     seconds: float = 0.0
     best_epoch: int = -1
-    best_score: tuple[float, float] | None = None   # (validation accuracy, -validation loss)
+    best_score: tuple[float, float] | None = None  # (validation accuracy, -validation loss)
     history: list[dict[str, Any]] = field(default_factory=list)
     finished: bool = False
 
@@ -105,15 +105,22 @@ class Trainer:
         self.model_name = config.model or default_model(self.dataset.train.shape)
         self.train_source, self.val_source = split_validation(self.dataset, config)
         self.normalizer = Normalizer.fit(self.train_source, config.normalize, config.seed)
-        self.loader = Loader(self.train_source, min(config.batch_size, len(self.train_source)), normalizer=self.normalizer,
-                             augment=Augment.parse(config.augment), seed=config.seed, drop_last=config.drop_last)
+        self.loader = Loader(
+            self.train_source,
+            min(config.batch_size, len(self.train_source)),
+            normalizer=self.normalizer,
+            augment=Augment.parse(config.augment),
+            seed=config.seed,
+            drop_last=config.drop_last,
+        )
         with random.using(random.derive(config.seed, _WEIGHTS)):
             self.model = config.build(self.dataset.train.shape, len(self.dataset.classes)).to(self.device)
         self.optimizer: Optimizer = OPTIMIZERS[config.optimizer](self.model.parameters(), **config.optimizer_options())
         self.base_lr = self.optimizer.lr
         self.schedule = config.learning_rate_schedule()
-        self.loss = nn.CrossEntropyLoss(class_weights(config, self.train_source, len(self.dataset.classes)),
-                                        config.label_smoothing)
+        self.loss = nn.CrossEntropyLoss(
+            class_weights(config, self.train_source, len(self.dataset.classes)), config.label_smoothing
+        )
         self.has_dropout = any(isinstance(m, nn.Dropout) and m.p > 0 for m in self.model.modules())
         self.state = State()
         self.run: RunFolder | None = None
@@ -134,7 +141,9 @@ class Trainer:
         state = State(**checkpoint.progress)
         state.best_score = tuple(state.best_score) if state.best_score else None  # type: ignore[assignment]
         if state.finished and state.epoch >= trainer.config.epochs:
-            raise CheckpointError(f"{path}: this run is finished ({state.epoch} epochs); give a larger --epochs to go on")
+            raise CheckpointError(
+                f"{path}: this run is finished ({state.epoch} epochs); give a larger --epochs to go on"
+            )
         if trainer.dataset.classes != checkpoint.classes or trainer.dataset.train.shape != checkpoint.input_shape:
             raise CheckpointError(f"{path}: the data set {trainer.config.data!r} has changed since this run began")
         trainer.model.load_state_dict(checkpoint.model_state)
@@ -217,7 +226,9 @@ class Trainer:
         """One forward, backward and update."""
         state, config = self.state, self.config
         done = state.epoch * len(self.loader) + state.batch
-        self.optimizer.lr = self.base_lr * self.schedule.factor(done, len(self.loader), config.epochs * len(self.loader))
+        self.optimizer.lr = self.base_lr * self.schedule.factor(
+            done, len(self.loader), config.epochs * len(self.loader)
+        )
         batch = Tensor(x, device=self.device)
         if self.has_dropout:
             with random.using(random.derive(config.seed, _DROPOUT, state.epoch, state.batch)):
@@ -246,7 +257,8 @@ class Trainer:
         kept = f"; {self.run.last} holds the last good state" if self.run else ""
         return DivergedError(
             f"the loss became {value} in epoch {state.epoch + 1}, batch {state.batch + 1}, first in {place}; "
-            f"{advice(self.optimizer.lr, self.config.clip_norm)}{kept}")
+            f"{advice(self.optimizer.lr, self.config.clip_norm)}{kept}"
+        )
 
     def _end_epoch(self) -> dict[str, Any]:
         """Validates, remembers the best network, writes checkpoint and history; returns the epoch's row."""
@@ -254,8 +266,10 @@ class Trainer:
         state = self.state
         began = time.perf_counter()
         row: dict[str, Any] = {
-            "epoch": state.epoch + 1, "lr": self.optimizer.lr,
-            "train_loss": state.loss_sum / max(state.seen, 1), "train_accuracy": state.correct / max(state.seen, 1),
+            "epoch": state.epoch + 1,
+            "lr": self.optimizer.lr,
+            "train_loss": state.loss_sum / max(state.seen, 1),
+            "train_accuracy": state.correct / max(state.seen, 1),
         }
         if self.val_source is not None:
             val = self.evaluate(self.val_source)
@@ -287,8 +301,14 @@ class Trainer:
 
     def _checkpoint(self, with_state: bool) -> Checkpoint:
         return Checkpoint(
-            self.config, self.dataset.classes, self.dataset.train.shape, self.normalizer, self.model.state_dict(),
-            self.optimizer.state_dict() if with_state else {}, asdict(self.state) if with_state else None)
+            self.config,
+            self.dataset.classes,
+            self.dataset.train.shape,
+            self.normalizer,
+            self.model.state_dict(),
+            self.optimizer.state_dict() if with_state else {},
+            asdict(self.state) if with_state else None,
+        )
 
     def save(self) -> None:
         """Writes the checkpoint that `resume` goes on from."""
@@ -300,10 +320,22 @@ class Trainer:
         state = self.state
         last = state.history[-1] if state.history else {}
         result = TrainResult(
-            test_accuracy=None, test_loss=None, val_accuracy=last.get("val_accuracy"), val_loss=last.get("val_loss"),
-            train_loss=last.get("train_loss"), epochs=state.epoch, best_epoch=state.best_epoch, seconds=state.seconds,
-            parameters=self.model.parameter_count(), data=self.dataset.name, model=self.model_name,
-            backend=current_backend(self.device), stopped=stopped, run=str(self.run), notes=self.dataset.remarks())
+            test_accuracy=None,
+            test_loss=None,
+            val_accuracy=last.get("val_accuracy"),
+            val_loss=last.get("val_loss"),
+            train_loss=last.get("train_loss"),
+            epochs=state.epoch,
+            best_epoch=state.best_epoch,
+            seconds=state.seconds,
+            parameters=self.model.parameter_count(),
+            data=self.dataset.name,
+            model=self.model_name,
+            backend=current_backend(self.device),
+            stopped=stopped,
+            run=str(self.run),
+            notes=self.dataset.remarks(),
+        )
         if stopped == "interrupted":
             return result
         if self.run.best.exists() and state.best_epoch != state.epoch:
@@ -317,14 +349,22 @@ class Trainer:
         self.run.write_json("metrics.json", result.to_dict())
         if len(state.history) > 0:
             from dlkit.train.pictures import save_curves
+
             save_curves(state.history, self.run.path / "curves.png")
         return result
 
 
 def load_data(config: TrainConfig) -> Dataset:
     size = None if config.image_size is None else (config.image_size, config.image_size)
-    return load(config.data, image_size=size, grey=config.grey, label=config.label, test_split=config.test_split,
-                seed=config.seed, mirror=config.mirror)
+    return load(
+        config.data,
+        image_size=size,
+        grey=config.grey,
+        label=config.label,
+        test_split=config.test_split,
+        seed=config.seed,
+        mirror=config.mirror,
+    )
 
 
 def split_validation(dataset: Dataset, config: TrainConfig) -> tuple[Source, Source | None]:
@@ -336,8 +376,10 @@ def split_validation(dataset: Dataset, config: TrainConfig) -> tuple[Source, Sou
         return dataset.train, None
     keep, held = stratified_split(dataset.train.labels, config.val_split, config.seed)
     if not len(keep) or not len(held):
-        raise ConfigError(f"val_split (={config.val_split}) of {len(dataset.train)} examples leaves nothing on one side; "
-                          "use --val-split 0")
+        raise ConfigError(
+            f"val_split (={config.val_split}) of {len(dataset.train)} examples leaves nothing on one side; "
+            "use --val-split 0"
+        )
     return Subset(dataset.train, keep), Subset(dataset.train, held)
 
 

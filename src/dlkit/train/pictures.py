@@ -45,7 +45,12 @@ def save_confusion(matrix: np.ndarray, classes: list[str], path: Path) -> None:
     axes = figure.subplots()
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    axes.set_xticks(range(k), classes, rotation=45 if max(map(len, classes)) > 2 else 0, ha="right" if max(map(len, classes)) > 2 else "center")
+    axes.set_xticks(
+        range(k),
+        classes,
+        rotation=45 if max(map(len, classes)) > 2 else 0,
+        ha="right" if max(map(len, classes)) > 2 else "center",
+    )
     axes.set_yticks(range(k), classes)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
@@ -53,8 +58,15 @@ def save_confusion(matrix: np.ndarray, classes: list[str], path: Path) -> None:
         for i in range(k):
             for j in range(k):
                 if matrix[i, j]:
-                    axes.text(j, i, matrix[i, j], ha="center", va="center", fontsize=8,
-                              color="white" if share[i, j] > 0.6 else "black")
+                    axes.text(
+                        j,
+                        i,
+                        matrix[i, j],
+                        ha="center",
+                        va="center",
+                        fontsize=8,
+                        color="white" if share[i, j] > 0.6 else "black",
+                    )
     figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
     _save(figure, path)
 

@@ -1,11 +1,11 @@
 """The run folder: what a training leaves behind.
 
-    config.toml         the full configuration; `dlkit train --config` repeats the run
-    last.safetensors    where training stands; `dlkit train --resume` goes on from it
-    best.safetensors    the network of the best epoch; evaluate and predict use it
-    history.csv         one line per epoch
-    metrics.json        the result
-    curves.png          loss and accuracy over the epochs
+config.toml         the full configuration; `dlkit train --config` repeats the run
+last.safetensors    where training stands; `dlkit train --resume` goes on from it
+best.safetensors    the network of the best epoch; evaluate and predict use it
+history.csv         one line per epoch
+metrics.json        the result
+curves.png          loss and accuracy over the epochs
 """
 
 from __future__ import annotations

@@ -6,14 +6,14 @@ from dlkit._native import pointwise as c
 from dlkit.backends.contract import Array, Decline, Padding, Pair
 
 
-def max_pool2d_forward(x: Array, kernel: Pair, stride: Pair,
-                       padding: Padding) -> tuple[Array, Array] | Decline:
+def max_pool2d_forward(x: Array, kernel: Pair, stride: Pair, padding: Padding) -> tuple[Array, Array] | Decline:
     y = c.max_pool2d_forward(x, kernel, stride, padding)
     return Decline(c.why_not(x)) if y is None else y
 
 
-def max_pool2d_backward(dy: Array, where: Array, size: Pair, kernel: Pair, stride: Pair,
-                        padding: Padding) -> Array | Decline:
+def max_pool2d_backward(
+    dy: Array, where: Array, size: Pair, kernel: Pair, stride: Pair, padding: Padding
+) -> Array | Decline:
     y = c.max_pool2d_backward(dy, where, size, kernel, stride, padding)
     return Decline(c.why_not(dy)) if y is None else y
 
@@ -23,8 +23,7 @@ def avg_pool2d_forward(x: Array, kernel: Pair, stride: Pair, padding: Padding) -
     return Decline(c.why_not(x)) if y is None else y
 
 
-def avg_pool2d_backward(dy: Array, size: Pair, kernel: Pair, stride: Pair,
-                        padding: Padding) -> Array | Decline:
+def avg_pool2d_backward(dy: Array, size: Pair, kernel: Pair, stride: Pair, padding: Padding) -> Array | Decline:
     y = c.avg_pool2d_backward(dy, size, kernel, stride, padding)
     return Decline(c.why_not(dy)) if y is None else y
 

@@ -42,9 +42,7 @@ def _tile_product(m):
             vector = ir.VectorType(real, lanes)
             splat = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
             name = f"llvm.fmuladd.v{lanes}f{8 * size}"
-            multiply_add = cgutils.get_or_insert_function(
-                builder.module, ir.FunctionType(vector, [vector] * 3), name
-            )
+            multiply_add = cgutils.get_or_insert_function(builder.module, ir.FunctionType(vector, [vector] * 3), name)
 
             def at(p, offset):
                 return builder.gep(p, [offset], source_etype=real)

@@ -11,9 +11,26 @@ from dlkit.backends.numba._compile import jit, kernel, loop_over, real
 from dlkit.backends.numba.elementwise import each, each_of_two, flat, formula, unary
 
 __all__ = [
-    "elu", "elu_backward", "gelu", "gelu_backward", "leaky_relu", "leaky_relu_backward", "log_softmax",
-    "log_softmax_backward", "relu", "relu_backward", "sigmoid", "sigmoid_backward", "silu", "silu_backward",
-    "softmax", "softmax_backward", "softplus", "softplus_backward", "tanh", "tanh_backward",
+    "elu",
+    "elu_backward",
+    "gelu",
+    "gelu_backward",
+    "leaky_relu",
+    "leaky_relu_backward",
+    "log_softmax",
+    "log_softmax_backward",
+    "relu",
+    "relu_backward",
+    "sigmoid",
+    "sigmoid_backward",
+    "silu",
+    "silu_backward",
+    "softmax",
+    "softmax_backward",
+    "softplus",
+    "softplus_backward",
+    "tanh",
+    "tanh_backward",
 ]
 
 EXP = 8  # what an exponential costs, in simple operations

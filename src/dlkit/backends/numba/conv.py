@@ -24,8 +24,8 @@ from dlkit.backends.reference.conv import output_size
 
 __all__ = ["conv2d_backward_input", "conv2d_backward_weight", "conv2d_forward"]
 
-PIXELS = 48      # a task's share: rows of the target with so many pixels together
-CHUNKS = 32      # backward to the weights: into so many sums the images' rows are split, or R*S times fewer,
+PIXELS = 48  # a task's share: rows of the target with so many pixels together
+CHUNKS = 32  # backward to the weights: into so many sums the images' rows are split, or R*S times fewer,
 WORKSPACE = 2**24  # as long as the sums together have no more elements than this
 
 

@@ -9,7 +9,17 @@ from dlkit.backends.numba import _formulas as formulas
 from dlkit.backends.numba._compile import loop_over, real
 
 __all__ = [
-    "abs", "add", "clip", "divide", "exp", "maximum", "minimum", "multiply", "negative", "sqrt", "subtract",
+    "abs",
+    "add",
+    "clip",
+    "divide",
+    "exp",
+    "maximum",
+    "minimum",
+    "multiply",
+    "negative",
+    "sqrt",
+    "subtract",
 ]
 
 

@@ -11,7 +11,10 @@ from dlkit.backends.numba.activation import finish
 from dlkit.backends.numba.reduce import chunks, sums_over
 
 __all__ = [
-    "batch_norm_backward", "batch_norm_forward", "batch_norm_inference", "standardize_backward",
+    "batch_norm_backward",
+    "batch_norm_forward",
+    "batch_norm_inference",
+    "standardize_backward",
     "standardize_forward",
 ]
 

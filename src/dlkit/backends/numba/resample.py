@@ -6,7 +6,9 @@ from numba import prange
 from dlkit.backends.numba._compile import kernel, real
 
 __all__ = [
-    "upsample_bilinear_backward", "upsample_bilinear_forward", "upsample_nearest_backward",
+    "upsample_bilinear_backward",
+    "upsample_bilinear_forward",
+    "upsample_nearest_backward",
     "upsample_nearest_forward",
 ]
 

@@ -39,7 +39,9 @@ def read(path: Path, options: Options) -> Dataset:
     if train is None:
         raise DataError(f"{path}: holds no data_batch_1.bin; give CIFAR-10's binary archive")
     labels, test_labels, names = number_classes(train[1], test[1] if test else None, path, classes)
-    return assemble(options, (train[0], labels), (test[0], test_labels) if test else None, names, [])
+    return assemble(
+        options, (train[0], labels), (test[0], test_labels) if test and test_labels is not None else None, names, []
+    )
 
 
 def _from_folder(path: Path) -> Iterator[tuple[str, bytes]]:
@@ -58,7 +60,8 @@ def _from_tar(path: Path) -> Iterator[tuple[str, bytes]]:
             if not member.isreg() or member.issparse() or not (BATCH.fullmatch(name) or name == META):
                 continue
             _check_size(path, name, member.size)
-            data = archive.extractfile(member).read()
+            stream = archive.extractfile(member)
+            data = stream.read() if stream else b""
             if len(data) != member.size:
                 raise DataError(f"{path}: ends inside {name}; fetch it again")
             yield name, data
@@ -66,10 +69,7 @@ def _from_tar(path: Path) -> Iterator[tuple[str, bytes]]:
 
 def _check_size(path: Path, name: str, size: int) -> None:
     if size > MAX_BATCH:
-        raise DataError(
-            f"{path}: {name} has {size} bytes, at most {MAX_BATCH} were expected;"
-            " the file is not CIFAR-10"
-        )
+        raise DataError(f"{path}: {name} has {size} bytes, at most {MAX_BATCH} were expected; the file is not CIFAR-10")
 
 
 def _records(path: Path, batches: dict[str, bytes], part: str) -> Pair | None:

@@ -115,10 +115,7 @@ def assemble(
                     " 1 (grey) or 3 (RGB) are needed, channels last"
                 )
             if 0 in inputs.shape[1:]:
-                raise DataError(
-                    f"{options.name}: images of shape {list(inputs.shape[1:])} are empty;"
-                    " give real ones"
-                )
+                raise DataError(f"{options.name}: images of shape {list(inputs.shape[1:])} are empty; give real ones")
             if options.image_size or options.grey is not None:
                 inputs = images.fit(inputs, options.image_size, options.grey)
         sources.append(ArraySource(inputs, labels))

@@ -31,13 +31,11 @@ def read(path: Path, options: Options) -> Dataset:
         rows = _rows(file)
         number, first = next(rows, (0, []))
         if len(first) < 2:
-            raise DataError(
-                f"{path}: has {len(first)} column(s);"
-                " at least one feature and a label are needed"
-            )
+            raise DataError(f"{path}: has {len(first)} column(s); at least one feature and a label are needed")
         columns, has_header = _columns(first, options.label)
         at = _label_column(columns, options.label, path)
-        parts, labels = [], []
+        parts: list[np.ndarray] = []
+        labels: list[str] = []
         chunk = [] if has_header else [(number, first)]
         for numbered in rows:
             chunk.append(numbered)
@@ -48,9 +46,9 @@ def read(path: Path, options: Options) -> Dataset:
     features = np.concatenate(parts)
     if len(features) == 0:
         raise DataError(f"{path}: has a header but no rows; add examples")
-    numbered, _, classes = name_classes(np.array(labels, dtype=object), None, path)
+    label_numbers, _, classes = name_classes(np.array(labels, dtype=object), None, path)
     notes = [] if has_header else [f"no header: the label is taken from column {at + 1}"]
-    return assemble(options, (features, numbered), None, classes, notes)
+    return assemble(options, (features, label_numbers), None, classes, notes)
 
 
 def _rows(file) -> Iterator[tuple[int, list[str]]]:
@@ -91,8 +89,7 @@ def _numbers(
     for number, row in chunk:
         if len(row) != len(columns):
             raise DataError(
-                f"{path}: row {number} has {len(row)} cells but there are {len(columns)} columns;"
-                " correct it"
+                f"{path}: row {number} has {len(row)} cells but there are {len(columns)} columns; correct it"
             )
         label = row[at]
         if label == "":

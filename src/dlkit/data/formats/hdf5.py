@@ -42,13 +42,14 @@ def read(path: Path, options: Options) -> Dataset:
         test, test_names = _read_part(test_file, "test")
         if names and test_names and names != test_names:
             raise DataError(
-                f"{test_file}: its list_classes {test_names} differ from training's {names};"
-                " make them equal"
+                f"{test_file}: its list_classes {test_names} differ from training's {names}; make them equal"
             )
     labels, test_labels, classes = number_classes(
         train[1], test[1] if test else None, train_file, tuple(names) or options.classes
     )
-    return assemble(options, (train[0], labels), (test[0], test_labels) if test else None, classes, [])
+    return assemble(
+        options, (train[0], labels), (test[0], test_labels) if test and test_labels is not None else None, classes, []
+    )
 
 
 def _read_part(path: Path, part: str) -> tuple[Pair, list[str]]:
@@ -60,10 +61,7 @@ def _read_part(path: Path, part: str) -> tuple[Pair, list[str]]:
         raw = _array(file, "list_classes", path).tolist() if "list_classes" in file else []
         names = [name.decode("utf-8") if isinstance(name, bytes) else str(name) for name in raw]
     if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4):
-        raise DataError(
-            f"{path}: {part}_set_x is {pixels.dtype}{list(pixels.shape)};"
-            " uint8 [N,H,W,C] is needed"
-        )
+        raise DataError(f"{path}: {part}_set_x is {pixels.dtype}{list(pixels.shape)}; uint8 [N,H,W,C] is needed")
     if labels.dtype.kind not in "iu":
         raise DataError(f"{path}: {part}_set_y is {labels.dtype}; whole numbers are needed")
     if len(pixels) != len(labels):
@@ -76,15 +74,9 @@ def _array(file, key: str, path: Path) -> np.ndarray:
 
     stored = file.get(key)
     if not isinstance(stored, h5py.Dataset):
-        raise DataError(
-            f"{path}: has no data set '{key}' (it has {', '.join(file) or 'none'});"
-            " rename or add it"
-        )
+        raise DataError(f"{path}: has no data set '{key}' (it has {', '.join(file) or 'none'}); rename or add it")
     if stored.external or stored.is_virtual:
         raise DataError(f"{path}: '{key}' points into other files, which is refused; store it in this file")
     if stored.nbytes > stored.id.get_storage_size() * MAX_RATIO:
-        raise DataError(
-            f"{path}: '{key}' declares {stored.nbytes} bytes, far more than it stores;"
-            " the file is broken"
-        )
+        raise DataError(f"{path}: '{key}' declares {stored.nbytes} bytes, far more than it stores; the file is broken")
     return np.asarray(stored[()])

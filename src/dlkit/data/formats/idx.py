@@ -37,8 +37,9 @@ def accepts(path: Path) -> bool:
 
 def read(path: Path, options: Options) -> Dataset:
     if path.is_dir():
-        files = {(m["part"].rstrip("-_."), m["kind"]): p for p in sorted(path.glob("*idx*"))
-                 if (m := FILE.fullmatch(p.name))}
+        files = {
+            (m["part"].rstrip("-_."), m["kind"]): p for p in sorted(path.glob("*idx*")) if (m := FILE.fullmatch(p.name))
+        }
         train = _pair(path, files, "train")
         has_test = next((part for part in ("t10k", "test") if (part, "images") in files), None)
         test = _pair(path, files, has_test) if has_test else None
@@ -50,21 +51,21 @@ def read(path: Path, options: Options) -> Dataset:
             " both must have one size"
         )
     labels, test_labels, classes = number_classes(train[1], test[1] if test else None, path, options.classes)
-    return assemble(options, (train[0], labels), (test[0], test_labels) if test else None, classes, [])
+    return assemble(
+        options, (train[0], labels), (test[0], test_labels) if test and test_labels is not None else None, classes, []
+    )
 
 
 def _pair(folder: Path, files: dict[tuple[str, str], Path], part: str) -> Pair:
     for kind in ("images", "labels"):
         if (part, kind) not in files:
-            raise DataError(
-                f"{folder}: has no {part}-{kind}-idx{3 if kind == 'images' else 1}-ubyte(.gz);"
-                " add it"
-            )
+            raise DataError(f"{folder}: has no {part}-{kind}-idx{3 if kind == 'images' else 1}-ubyte(.gz); add it")
     return _matching(files[part, "images"], files[part, "labels"])
 
 
 def _beside(path: Path) -> Pair:
     match = FILE.fullmatch(path.name)
+    assert match is not None  # `accepts` saw to it
     if match["kind"] == "labels":
         raise DataError(f"{path}: holds labels only; give the images file beside it, or the folder")
     for other in sorted(path.parent.glob("*labels*idx*")):
@@ -95,19 +96,13 @@ def read_array(path: Path, ndims: tuple[int, ...]) -> np.ndarray:
             shape = _header(file.read(4), file.read, path, ndims)
             size = math.prod(shape)
             if size > capacity:
-                raise DataError(
-                    f"{path}: declares {size} bytes ({shape}), far more than it holds;"
-                    " the file is broken"
-                )
+                raise DataError(f"{path}: declares {size} bytes ({shape}), far more than it holds; the file is broken")
             data = bytearray()
             while chunk := file.read(min(CHUNK, size + 1 - len(data))):
                 data += chunk
             if len(data) != size:
                 held = f"{len(data)}" if len(data) < size else "more"
-                raise DataError(
-                    f"{path}: declares {size} data bytes ({shape}) but holds {held};"
-                    " fetch it again"
-                )
+                raise DataError(f"{path}: declares {size} data bytes ({shape}) but holds {held}; fetch it again")
     return np.frombuffer(data, np.uint8).reshape(shape)
 
 

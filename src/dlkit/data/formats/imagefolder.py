@@ -42,10 +42,7 @@ def read(path: Path, options: Options) -> Dataset:
     classes = sorted(layout.train)
     unknown = sorted(set(layout.test) - set(layout.train))
     if unknown:
-        raise DataError(
-            f"{path}: test class '{unknown[0]}' is not among the training classes;"
-            " add or remove it"
-        )
+        raise DataError(f"{path}: test class '{unknown[0]}' is not among the training classes; add or remove it")
     files, labels = _flatten(layout.train, classes)
     shape = _shape(files[0], opener, options)
     train = ImageFilesSource(files, labels, shape, opener)
@@ -70,7 +67,10 @@ def arrange(files: list[str], folders: list[str], where: str) -> Layout:
     stray: list[str] = []
     for file in files:
         parts = tuple(file.split("/"))
-        (kept if _is_image(parts) else stray).append((parts, file) if _is_image(parts) else file)
+        if _is_image(parts):
+            kept.append((parts, file))
+        else:
+            stray.append(file)
     dirs = {parts for f in folders if (parts := tuple(f.strip("/").split("/"))) and not _has_junk(parts)}
     if not kept:
         raise DataError(f"{where}: holds no images; <class>/<image> or train/<class>/<image> is needed")
@@ -92,10 +92,7 @@ def arrange(files: list[str], folders: list[str], where: str) -> Layout:
             notes.append(f"ignored folder{'s' if len(unused) > 1 else ''} {', '.join(unused)}")
         stray += [file for parts, file in kept if len(parts) < (3 if parts[0] in used else 2)]
     elif splits and sorted(splits.values()) == tops:
-        raise DataError(
-            f"{where}: has {', '.join(splits.values())} but no train folder;"
-            " name the training folder so"
-        )
+        raise DataError(f"{where}: has {', '.join(splits.values())} but no train folder; name the training folder so")
     else:
         train, test = _classes(kept, dirs, (), where), {}
         stray += [file for parts, file in kept if len(parts) < 2]
@@ -104,9 +101,7 @@ def arrange(files: list[str], folders: list[str], where: str) -> Layout:
     return Layout(train, test, notes)
 
 
-def _classes(
-    kept: list[tuple[Parts, str]], dirs: set[Parts], prefix: Parts, where: str
-) -> dict[str, list[str]]:
+def _classes(kept: list[tuple[Parts, str]], dirs: set[Parts], prefix: Parts, where: str) -> dict[str, list[str]]:
     depth = len(prefix)
     found: dict[str, list[str]] = {d[depth]: [] for d in dirs if len(d) > depth and d[:depth] == prefix}
     for parts, file in kept:
@@ -117,10 +112,7 @@ def _classes(
         raise DataError(f"{inside}: has no class folders; sort the images into {inside}/<class>/")
     empty = sorted(name for name, members in found.items() if not members)
     if empty:
-        raise DataError(
-            f"{inside}/{empty[0]}: this class folder holds no images;"
-            " add some or remove the folder"
-        )
+        raise DataError(f"{inside}/{empty[0]}: this class folder holds no images; add some or remove the folder")
     return found
 
 

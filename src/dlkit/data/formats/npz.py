@@ -28,22 +28,18 @@ def read(path: Path, options: Options) -> Dataset:
     arrays = _read_all(path)
     train = _find(arrays, "train", path) or _find(arrays, "", path)
     if train is None:
-        raise DataError(
-            f"{path}: holds {', '.join(arrays) or 'nothing'};"
-            " x_train and y_train, or x and y, are needed"
-        )
+        raise DataError(f"{path}: holds {', '.join(arrays) or 'nothing'}; x_train and y_train, or x and y, are needed")
     test = _find(arrays, "test", path)
     test_labels = test[1] if test else None
     if train[1].dtype.kind == "U":
-        if test and test_labels.dtype.kind != "U":
-            raise DataError(
-                f"{path}: training labels are strings but test labels {test_labels.dtype};"
-                " use one kind"
-            )
+        if test_labels is not None and test_labels.dtype.kind != "U":
+            raise DataError(f"{path}: training labels are strings but test labels {test_labels.dtype}; use one kind")
         labels, test_labels, classes = name_classes(train[1], test_labels, path)
     else:
         labels, test_labels, classes = number_classes(train[1], test_labels, path, options.classes)
-    return assemble(options, (train[0], labels), (test[0], test_labels) if test else None, classes, [])
+    return assemble(
+        options, (train[0], labels), (test[0], test_labels) if test and test_labels is not None else None, classes, []
+    )
 
 
 def _read_all(path: Path) -> dict[str, np.ndarray]:
@@ -67,15 +63,11 @@ def _check_header(archive, member, path: Path) -> None:
         reader = form.read_array_header_1_0 if version == (1, 0) else form.read_array_header_2_0
         shape, _, dtype = reader(file)
     if dtype.hasobject:
-        raise DataError(
-            f"{path}: '{member.filename[:-4]}' holds Python objects, which are refused;"
-            " save plain arrays"
-        )
+        raise DataError(f"{path}: '{member.filename[:-4]}' holds Python objects, which are refused; save plain arrays")
     declared = dtype.itemsize * int(np.prod(shape, dtype=object))
     if declared > member.file_size:
         raise DataError(
-            f"{path}: '{member.filename[:-4]}' declares {declared} bytes but holds {member.file_size};"
-            " save it again"
+            f"{path}: '{member.filename[:-4]}' declares {declared} bytes but holds {member.file_size}; save it again"
         )
 
 
@@ -91,17 +83,11 @@ def _find(arrays: dict[str, np.ndarray], part: str, path: Path) -> Pair | None:
     if x is None and y is None:
         return None
     if x is None or y is None:
-        raise DataError(
-            f"{path}: holds '{x or y}' without its {'inputs' if x is None else 'labels'};"
-            " save both"
-        )
+        raise DataError(f"{path}: holds '{x or y}' without its {'inputs' if x is None else 'labels'}; save both")
     labels = _labels(arrays[y], f"{path}: '{y}'")
     inputs = _inputs(arrays[x], f"{path}: '{x}'")
     if len(inputs) != len(labels):
-        raise DataError(
-            f"{path}: '{x}' has {len(inputs)} examples but '{y}' {len(labels)};"
-            " the counts must be equal"
-        )
+        raise DataError(f"{path}: '{x}' has {len(inputs)} examples but '{y}' {len(labels)}; the counts must be equal")
     return inputs, labels
 
 
@@ -110,8 +96,7 @@ def _labels(labels: np.ndarray, where: str) -> np.ndarray:
         labels = labels[:, 0]
     if labels.ndim != 1:
         raise DataError(
-            f"{where} has shape {list(labels.shape)};"
-            " one label per example, [N], is needed (argmax one-hot)"
+            f"{where} has shape {list(labels.shape)}; one label per example, [N], is needed (argmax one-hot)"
         )
     if labels.dtype.kind == "S":
         return np.char.decode(labels, "utf-8", "replace")
@@ -145,7 +130,6 @@ def _inputs(inputs: np.ndarray, where: str) -> np.ndarray:
     whole = inputs.dtype.kind != "f" or (inputs == np.rint(inputs)).all()
     if low < 0 or high > 255 or not whole:
         raise DataError(
-            f"{where} has pixels in {low}..{high} ({inputs.dtype});"
-            " 0..1, or whole numbers 0..255, are needed"
+            f"{where} has pixels in {low}..{high} ({inputs.dtype}); 0..1, or whole numbers 0..255, are needed"
         )
     return inputs.astype(np.uint8)
