@@ -9,10 +9,10 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "dlkit"
 # from the bottom up; a module may import from its own layer and from those before it
 LAYERS = [
-    {"errors", "registry", "random", "_native"},
+    {"errors", "registry", "random", "threads", "_native"},
     {"backends"},
     {"tensor", "tape", "ops"},
-    {"nn", "data", "threads"},
+    {"nn", "data"},
     {"optim", "models"},
     {"train"},
     {"gradcheck", "doctor"},

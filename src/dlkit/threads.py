@@ -5,25 +5,33 @@ from __future__ import annotations
 import os
 import sys
 
+_requested = 0  # 0: nobody asked; each library then decides for itself
+
 
 def set_num_threads(n: int) -> None:
     """n : threads, at least 1; 0 means one per core that this process may use.  OMP_NUM_THREADS sets the default."""
-    n = n or cores()
+    global _requested
+    _requested = n or int(os.environ.get("OMP_NUM_THREADS", "0").split(",")[0] or 0) or cores()
     try:
         from dlkit._native import matrix
     except ImportError:
         pass
     else:
-        matrix.set_num_threads(n)
+        matrix.set_num_threads(_requested)
     if "numba" in sys.modules:
-        import numba
-
-        numba.set_num_threads(min(n, numba.get_num_threads()))
-    else:
-        os.environ["NUMBA_NUM_THREADS"] = str(max(n, cores()))
+        apply_to_numba()
     from threadpoolctl import threadpool_limits
 
-    threadpool_limits(n, user_api="blas")
+    threadpool_limits(_requested, user_api="blas")
+
+
+def apply_to_numba() -> None:
+    """Tells Numba the number asked for; also called when the numba backend is loaded after that."""
+    if _requested:
+        import numba
+
+        limit: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+        numba.set_num_threads(min(_requested, limit))
 
 
 def cores() -> int:
