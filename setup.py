@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import platform
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy
@@ -40,16 +41,21 @@ class BuildKernels(build_ext):
         ext.define_macros += macros
         ext.extra_compile_args += flags
         ext.extra_link_args += self.openmp
-        for isa, isa_flags in ISAS.items():
-            sources = sorted(str(p) for p in (CSRC / "kernels" / name).glob("*.c"))
-            ext.extra_objects += self.compiler.compile(
+        sources = sorted(str(p) for p in (CSRC / "kernels" / name).glob("*.c"))
+
+        def compile_for(isa: str) -> list[str]:
+            return self.compiler.compile(
                 sources,
                 output_dir=str(Path(self.build_temp) / isa),
                 macros=[*macros, ("DL_ISA", isa)],
                 include_dirs=ext.include_dirs,
-                extra_postargs=flags + isa_flags,
+                extra_postargs=flags + ISAS[isa],
                 depends=ext.depends,
             )
+
+        with ThreadPoolExecutor() as pool:  # the compilers are processes of their own
+            for objects in pool.map(compile_for, ISAS):
+                ext.extra_objects += objects
         super().build_extension(ext)
 
     def _openmp_flags(self) -> list[str]:

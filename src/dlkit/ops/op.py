@@ -67,8 +67,11 @@ class BadCall:
     message: str
 
 
-def broadcast_shape(*shapes: tuple[int, ...] | None) -> tuple[int, ...]:
-    """NumPy's broadcasting rule on shapes.  Raises : ShapeError."""
+def broadcast_shape(*shapes: tuple[int, ...] | None, **attributes: Any) -> tuple[int, ...]:
+    """NumPy's broadcasting rule on shapes, whatever the attributes.  Raises : ShapeError."""
+    distinct = {s for s in shapes if s}
+    if len(distinct) < 2:  # equal shapes and numbers: nearly every call, and NumPy's function takes microseconds
+        return distinct.pop() if distinct else ()
     known = [s for s in shapes if s is not None]
     try:
         return np.broadcast_shapes(*known)
@@ -88,7 +91,7 @@ class Op:
         self._forward: Callable = unit.forward  # type: ignore[attr-defined]
         self._backward: Callable | None = getattr(unit, "backward", None)
         self._arguments: Callable | None = getattr(unit, "arguments", None)
-        self._shape: Callable = getattr(unit, "shape", lambda *shapes, **attributes: broadcast_shape(*shapes))
+        self._shape: Callable = getattr(unit, "shape", broadcast_shape)
         self._flops: Callable | None = getattr(unit, "flops", None)
         self.samples: Callable[[np.random.Generator], list[Sample]] = unit.samples  # type: ignore[attr-defined]
         self.errors: Callable[[], list[BadCall]] = getattr(unit, "errors", list)
@@ -117,38 +120,33 @@ class Op:
 
     def apply(self, args: tuple, attributes: dict) -> Any:
         """`__call__` after `arguments`: inputs and canonical attributes."""
-        first: Tensor | None = None
-        for x in args:
-            if isinstance(x, Tensor) and (first is None or first.dtype.kind != "f"):
-                first = x
-        if first is None:
-            arrays_first = sorted((x for x in args if x is not None), key=is_number)
-            first = Tensor(arrays_first[0] if arrays_first else 0.0)
-        inputs = tuple(
-            [
-                x if isinstance(x, Tensor) or x is None else plain_number(x) if is_number(x) else as_tensor(x, first)
-                for x in args
-            ]
-        )
-        device = first.device
-        dtype = first.dtype
+        first = _leading_tensor(args)
+        device, dtype = first.device, first.data.dtype
+        inputs: list = []
         arrays: list = []
         shapes: list = []
-        meta = record = False
-        for x in inputs:
-            if isinstance(x, Tensor):
-                if x.device != device:
-                    meta = self._check_devices(x.device, device)
-                if x.dtype is not dtype and x.dtype != dtype and x.dtype.kind == "f" == dtype.kind:
-                    raise DTypeError(
-                        f"{self.name}: inputs are {dtype} and {x.dtype}; convert one with .astype({str(dtype)!r})"
-                    )
-                record = record or x.requires_grad
-                arrays.append(x.data)
-                shapes.append(x.data.shape)
-            else:
-                arrays.append(x)
-                shapes.append(None if x is None else ())
+        meta = device == "meta"
+        record = False
+        for x in args:
+            if not isinstance(x, Tensor):
+                if x is None or is_number(x):
+                    x = plain_number(x)
+                    inputs.append(x)
+                    arrays.append(x)
+                    shapes.append(None if x is None else ())
+                    continue
+                x = as_tensor(x, first)
+            data = x.data
+            if x.device != device:
+                meta = self._check_devices(x.device, device)
+            if data.dtype is not dtype and data.dtype != dtype and data.dtype.kind == "f" == dtype.kind:
+                raise DTypeError(
+                    f"{self.name}: inputs are {dtype} and {data.dtype}; convert one with .astype({str(dtype)!r})"
+                )
+            record = record or x.requires_grad
+            inputs.append(x)
+            arrays.append(data)
+            shapes.append(data.shape)
         try:
             shape = self._shape(*shapes, **attributes)
         except ShapeError as error:
@@ -156,7 +154,7 @@ class Op:
         if _observers:
             for observer in _observers:
                 observer(self, shapes, attributes, shape, dtype)
-        if meta or device == "meta":
+        if meta:
             result_dtype = attributes.get("dtype", self.result or dtype)
             out = Tensor.wrap(MetaArray(shape, result_dtype), "meta")
             return (out, *(None,) * self.auxiliary) if self.auxiliary else out
@@ -166,7 +164,11 @@ class Op:
             needs = tuple([isinstance(x, Tensor) and x.requires_grad for x in inputs])
             if self.nondiff:
                 needs = tuple([n and i not in self.nondiff for i, n in enumerate(needs)])
-            out = Tensor.of_node(y, device, tape.Node(self, inputs, needs, saved, id(y)))
+            record = any(needs)
+        else:
+            record = False
+        if record:
+            out = Tensor.of_node(y, device, tape.Node(self, tuple(inputs), needs, saved, id(y)))
         else:
             out = Tensor.wrap(y, device)
         return out if len(result) == 2 else (out, *result[2:])
@@ -195,6 +197,21 @@ class Op:
 
 
 _observers: list[Callable] = []
+
+
+def _leading_tensor(args: tuple) -> Tensor:
+    """The first float tensor among the inputs, else the first tensor, else one made of the first array or number: it
+    says on which device and in which type the call is made."""
+    found = None
+    for x in args:
+        if isinstance(x, Tensor):
+            if x.data.dtype.kind == "f":
+                return x
+            found = x if found is None else found
+    if found is not None:
+        return found
+    given = sorted((x for x in args if x is not None), key=is_number)
+    return Tensor(given[0] if given else 0.0)
 
 
 def op(signature: str, *, formula: str = "", slope: str = "", source: str = "") -> Callable[[type], Op]:
