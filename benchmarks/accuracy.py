@@ -30,8 +30,49 @@ class Recipe:
     quick: bool = False
 
 
+AFFINE = "flip,shift=0.1,scale=0.1,rotate=10"
 RECIPES = [
     Recipe("digits cnn", "", 98.0, quick=True),
+    Recipe(
+        "cats logistic",
+        "--data cats --model logistic --normalize scale --optimizer sgd --lr 0.005 --schedule constant --epochs 300 "
+        "--batch-size 209 --val-split 0",
+        70.0,
+        seeds=5,
+        quick=True,
+    ),
+    Recipe(
+        "cats shallow",
+        "--data cats --model shallow --hidden 16 --activation relu --lr 0.001 --epochs 150 --batch-size 32 --val-split 0",
+        74.0,
+        seeds=5,
+        quick=True,
+    ),
+    Recipe(
+        "cats mlp, 4 layers",
+        f"--data cats --model mlp --hidden 64,32,16 --lr 0.0005 --epochs 150 --batch-size 32 --augment {AFFINE} --val-split 0",
+        80.0,
+        seeds=5,
+    ),
+    Recipe(
+        "cats cnn",
+        f"--data cats --image-size 32 --model cnn --width 16 --lr 0.005 --epochs 100 --batch-size 32 --augment {AFFINE} --val-split 0",
+        84.0,
+        seeds=5,
+    ),
+    Recipe("mnist mlp", "--data mnist --model mlp --epochs 8", 98.0),
+    Recipe("mnist lenet5", "--data mnist --model lenet5 --epochs 3", 98.9, quick=True),
+    Recipe(
+        "mnist cnn",
+        "--data mnist --model cnn --width 16 --dropout 0.1 --epochs 12 --augment shift=0.1,rotate=10,scale=0.1 --val-split 0",
+        99.4,
+    ),
+    Recipe(
+        "cifar10 resnet20",
+        "--data cifar10 --model resnet20 --epochs 5 --optimizer nesterov --lr 0.1 --weight-decay 0.0005 "
+        "--augment flip,crop=4 --val-split 0",
+        79.0,
+    ),
 ]
 
 

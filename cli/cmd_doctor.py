@@ -32,8 +32,8 @@ def command(kernels: bool, as_json: bool) -> int:
         if values:
             click.echo(title)
             for name, value in values.items():
-                click.echo(f"  {name:<14}{value}")
-    click.echo(f"chosen backend: {found.chosen}")
+                click.echo(f"  {name:<18}{value}")
+    click.echo(f"chosen backend: {found.chosen or 'none'}")
     if kernels:
         click.echo(table([(k, ", ".join(b)) for k, b in found.kernels.items()], ("kernel", "backends")))
     for problem in found.problems:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import click
-from dlkit.cli.output import finite, json_option, percent, print_json, table
+from dlkit.cli.output import json_option, percent, print_json, table
 
 
 @click.command(name="evaluate")
@@ -25,7 +25,7 @@ def command(run: str, data: str | None, split: str, mistakes: int, as_json: bool
 
     result = assess(run, data=data, split=split, mistakes=mistakes)
     if as_json:
-        print_json(finite(result.to_dict()))
+        print_json(result.to_dict())
         return
     click.echo(
         f"{result.data} {result.split}: {result.examples:,} examples   accuracy {percent(result.accuracy)}   "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import click
-from dlkit.cli.output import bar, finite, json_option, print_json, table
+from dlkit.cli.output import bar, json_option, print_json, table
 
 
 @click.command(name="gradcheck")
@@ -42,7 +42,9 @@ def command(
         use_backend(backend)
     chosen = gradcheck.names(pattern, models)
     if only_list:
-        print_json([name for _, name in chosen]) if as_json else click.echo("\n".join(name for _, name in chosen))
+        print_json({"names": [name for _, name in chosen]}) if as_json else click.echo(
+            "\n".join(name for _, name in chosen)
+        )
         return 0
     began, reports = time.perf_counter(), []
     with bar(len(chosen), "op") as progress:
@@ -57,15 +59,13 @@ def command(
     seconds = time.perf_counter() - began
     if as_json:
         print_json(
-            finite(
-                {
-                    "checked": len(reports),
-                    "failed": len(failed),
-                    "seconds": seconds,
-                    "worst": worst.to_dict(),
-                    "ops": [r.to_dict() for r in reports],
-                }
-            )
+            {
+                "checked": len(reports),
+                "failed": len(failed),
+                "seconds": seconds,
+                "worst": worst.to_dict(),
+                "ops": [r.to_dict() for r in reports],
+            }
         )
     else:
         rows = [

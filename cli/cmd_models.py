@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import click
-from dlkit.cli.output import json_option, print_json, table
+from dlkit.cli.output import json_option, print_json
 
 
 @click.command(name="models")
@@ -19,8 +19,8 @@ def command(as_json: bool) -> None:
 
     if as_json:
         print_json({m.name: {"summary": m.summary, "source": m.source, "options": m.options} for m in MODELS.values()})
-    else:
-        rows = [
-            (m.name, m.summary, ", ".join(m.options), m.source) for m in sorted(MODELS.values(), key=lambda m: m.name)
-        ]
-        click.echo(table(rows, ("model", "", "options", "source")))
+        return
+    for m in sorted(MODELS.values(), key=lambda m: m.name):
+        click.echo(f"{m.name:10s} {m.summary}")
+        click.echo(f"{'':10s} options: {', '.join(m.options) or 'none'}")
+        click.echo(f"{'':10s} source: {m.source}")

@@ -39,7 +39,7 @@ class Shape(Numbers):
 @click.option(
     "--input", "input_shape", type=Shape(), default="32x32x3", show_default=True, help="Shape of one example."
 )
-@click.option("--classes", type=click.IntRange(1), default=10, show_default=True)
+@click.option("--classes", type=click.IntRange(1, 1_000_000), default=10, show_default=True)
 @click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True, help="For the memory figures.")
 @options_of(ModelOptions)
 @json_option
@@ -52,10 +52,11 @@ def command(
     Example:
       dlkit summary resnet20 --input 32x32x3
     """
-    from dlkit.models import build_model
     from dlkit.nn.summary import summarize
 
-    result = summarize(build_model(model, input_shape, classes, **options), input_shape, batch_size)
+    given = {name: value for name, value in options.items() if value is not None}
+    network = TrainConfig(model=model, **given).build(input_shape, classes)
+    result = summarize(network, input_shape, batch_size)
     if as_json:
         print_json({"model": model, **result.to_dict()})
     else:

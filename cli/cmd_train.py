@@ -8,12 +8,12 @@ from typing import Any
 
 import click
 from dlkit.cli.options import options_of
-from dlkit.cli.output import bar, finite, json_option, percent, print_json
+from dlkit.cli.output import bar, json_option, percent, print_json
 
 from dlkit.errors import ConfigError
 from dlkit.train.config import TrainConfig, read_toml
 
-RESUMABLE = ("epochs", "threads", "backend", "patience")
+RESUMABLE = ("epochs", "patience", "lr", "clip_norm", "threads", "backend")
 
 
 class ProgressBar:
@@ -78,11 +78,11 @@ def command(config_file: str | None, resume: str | None, as_json: bool, **flags:
     from dlkit.train.loop import Trainer
 
     given = {name: value for name, value in flags.items() if value is not None}
-    if resume:
+    if resume is not None:
         if fixed := [n for n in given if n not in RESUMABLE] + (["config"] if config_file else []):
             raise ConfigError(
                 f"--{fixed[0].replace('_', '-')} cannot change when a run is resumed; only "
-                f"{', '.join('--' + n for n in RESUMABLE)} can"
+                f"{', '.join('--' + n.replace('_', '-') for n in RESUMABLE)} can"
             )
         trainer = Trainer.resume(resume, **given)
     else:
@@ -90,7 +90,7 @@ def command(config_file: str | None, resume: str | None, as_json: bool, **flags:
         trainer = Trainer(TrainConfig.from_dict(values, config_file or "options"))
     result = trainer.fit(ProgressBar())
     if as_json:
-        print_json(finite(result.to_dict()))
+        print_json(result.to_dict())
     elif result.stopped == "interrupted":
         state = trainer.state
         click.echo(

@@ -6,6 +6,7 @@ Exit status: 0 fine, 1 the work failed, 2 the call was wrong, 130 interrupted.
 from __future__ import annotations
 
 import ast
+import errno
 import importlib
 import os
 import sys
@@ -67,11 +68,12 @@ def main(args: list[str] | None = None) -> None:
 def run(args: list[str]) -> int:
     """Runs the command line; returns the exit status."""
     debug = "--debug" in args or os.environ.get("DLKIT_DEBUG") == "1"
-    args = [a for a in args if a != "--debug"]
+    args = [a for a in args if a != "--debug"] or ["--help"]
     try:
         result = cli(args, standalone_mode=False, prog_name="dlkit")
         return result if isinstance(result, int) else 0
     except click.exceptions.Abort:
+        click.echo("dlkit: interrupted", err=True)
         return 130
     except click.exceptions.Exit as stop:
         return stop.exit_code
@@ -81,6 +83,7 @@ def run(args: list[str]) -> int:
         click.echo(f"dlkit: {error.format_message()}{hint}", err=True)
         return error.exit_code
     except KeyboardInterrupt:
+        click.echo("dlkit: interrupted", err=True)
         return 130
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - or Python complains once more at exit
@@ -93,8 +96,12 @@ def run(args: list[str]) -> int:
         if isinstance(error, DlkitError):
             click.echo(f"dlkit: {error}", err=True)
             return error.exit_code
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            click.echo(f"dlkit: the output cannot be written ({error.strerror})", err=True)
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+            return 1
         if isinstance(error, MemoryError):
-            click.echo("dlkit: not enough memory; try a smaller --batch-size or --image-size", err=True)
+            click.echo("dlkit: not enough memory; try a smaller network, batch or image", err=True)
             return 1
         click.echo(f"dlkit: {type(error).__name__}: {error} (an error in dlkit itself; --debug shows where)", err=True)
         return 1

@@ -8,24 +8,15 @@ from typing import Any
 
 import click
 
+from dlkit.train.files import finite
+
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else there."
 )
 
 
 def print_json(value: Any) -> None:
-    click.echo(json.dumps(value, allow_nan=False, default=str))
-
-
-def finite(value: Any) -> Any:
-    """`value` with NaN and infinities as None: JSON has no word for them."""
-    if isinstance(value, float):
-        return value if value == value and abs(value) != float("inf") else None
-    if isinstance(value, dict):
-        return {k: finite(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [finite(v) for v in value]
-    return value
+    click.echo(json.dumps(finite(value), allow_nan=False, default=str))
 
 
 def table(rows: list[tuple], header: tuple, right: tuple[int, ...] = ()) -> str:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from dlkit.backends import BACKENDS, current_backend, support
-from dlkit.threads import cores
+from dlkit.errors import DlkitError
+from dlkit.threads import cores, set_num_threads
 
 PACKAGES = ("numpy", "numba", "click", "safetensors", "pillow", "scikit-learn", "matplotlib", "h5py", "pooch")
 SWITCHES = ("DLKIT_BACKEND", "DLKIT_ISA", "DLKIT_DATA_DIR", "DLKIT_DEBUG", "OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -48,7 +49,7 @@ def diagnose() -> Diagnosis:
             "threads": matrix.max_threads(),
         }
         if error := matrix.isa_request_error():
-            problems.append(error)
+            problems.append(f"{error} (it is {os.environ.get('DLKIT_ISA')!r}); the kernels use {matrix.isa_name()}")
         if not native["openmp"]:
             problems.append(
                 "the kernels were built without OpenMP and use one thread; install a compiler with OpenMP "
@@ -69,7 +70,16 @@ def diagnose() -> Diagnosis:
         "python": sys.executable,
     }
     environment = {name: os.environ[name] for name in SWITCHES if name in os.environ}
-    return Diagnosis(versions, machine, native, backends, current_backend(), support(), environment, problems)
+    chosen = ""
+    try:
+        chosen = current_backend()
+    except DlkitError as error:
+        problems.append(str(error))
+    try:
+        set_num_threads(0)
+    except DlkitError as error:
+        problems.append(str(error))
+    return Diagnosis(versions, machine, native, backends, chosen, support(), environment, problems)
 
 
 def _version(package: str) -> str:

@@ -39,7 +39,8 @@ class Tensor:
             host = host.astype(np.float32)
         if host.dtype == object:
             raise DTypeError("a tensor is made of numbers; rows of unequal length or other objects were given")
-        self.data = kernels(device).from_host(host)
+        # a view of its own: the tape tells tensors apart by their arrays (second derivatives)
+        self.data = kernels(device).from_host(host[...])
         self.device = device
         self.grad: Tensor | None = None
         self.node: tape.Node | None = None
@@ -151,8 +152,10 @@ class Tensor:
     backward.__doc__ = tape.backward.__doc__
 
     def detach(self) -> Tensor:
-        """The same data without history."""
-        return Tensor.wrap(self.data, self.device)
+        """The same data without history; it shares memory."""
+        if self.device == "meta":
+            return Tensor.wrap(MetaArray(self.shape, self.dtype), "meta")
+        return Tensor.wrap(kernels(self.device).reshape(self.data, self.shape), self.device)
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
         """Calls `hook(gradient)` when this tensor's gradient is known; what it returns (if not None) replaces it.

@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 import sys
 
+from dlkit.errors import ConfigError
+
 _requested = 0  # 0: nobody asked; each library then decides for itself
 
 
 def set_num_threads(n: int) -> None:
-    """n : threads, at least 1; 0 means one per core that this process may use.  OMP_NUM_THREADS sets the default."""
+    """n : threads, at least 1; 0 means OMP_NUM_THREADS, or one per core that this process may use.
+
+    Raises : ConfigError if OMP_NUM_THREADS is not a number.
+    """
     global _requested
-    _requested = n or int(os.environ.get("OMP_NUM_THREADS", "0").split(",")[0] or 0) or cores()
+    _requested = n or _from_environment() or cores()
     try:
         from dlkit._native import matrix
     except ImportError:
@@ -23,6 +28,13 @@ def set_num_threads(n: int) -> None:
     from threadpoolctl import threadpool_limits
 
     threadpool_limits(_requested, user_api="blas")
+
+
+def _from_environment() -> int:
+    text = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    if text and not (text.isdigit() and int(text) > 0):
+        raise ConfigError(f"OMP_NUM_THREADS (={text!r}) must be a whole number of at least 1; correct or unset it")
+    return int(text or 0)
 
 
 def apply_to_numba() -> None:

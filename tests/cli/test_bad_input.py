@@ -220,3 +220,78 @@ def test_a_disk_that_fills_up_while_training(tmp_path):
     assert done.returncode == 1
     assert "cannot be written (File too large)" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_predict_says_for_each_table_what_is_wrong(dlkit, tmp_path):
+    (tmp_path / "d.csv").write_text("a;b;label\n" + "1;2;x\n-3;4;y\n" * 12)
+    assert dlkit("train", "--data", tmp_path / "d.csv", "--epochs", 1, "--out", tmp_path / "run").code == 0
+    (tmp_path / "good.csv").write_text("a;b\n1;2\n")
+    (tmp_path / "nan.csv").write_text("1,nan\n")
+    (tmp_path / "large.csv").write_text("1,1e300\n")
+    (tmp_path / "empty.csv").write_text("a,b\n")
+    (tmp_path / "wide.csv").write_text("1,2,3\n")
+    np.save(tmp_path / "words.npy", np.array(["a", "b"]))
+    np.save(tmp_path / "cube.npy", np.zeros((3, 2, 2)))
+    Image.new("L", (4, 4)).save(tmp_path / "p.png")
+    bad = ["nan.csv", "large.csv", "empty.csv", "wide.csv", "words.npy", "cube.npy", "p.png"]
+    result = dlkit("predict", tmp_path / "run", tmp_path / "good.csv", *(tmp_path / name for name in bad), "--json")
+    assert result.code == 1
+    assert result.out.count('"label"') == 1 + len(bad)
+    lines = result.err.splitlines()
+    assert len(lines) == len(bad)
+    for name, line in zip(bad, lines):
+        assert line.startswith("dlkit: ")
+        assert name in line
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (["--threads", 1_000_000], 2, "must be at most 256"),
+        (["--out", ""], 2, "out is empty"),
+        (["--resume", ""], 2, "cannot change"),
+        (["--width", 100_000], 2, "at most 65536"),
+        (["--hidden", "99999999999"], 2, "from 1 to 1,000,000"),
+        (["--mirror", "http://127.0.0.1/"], 2, "is not downloaded"),
+    ],
+)
+def test_values_out_of_bounds(dlkit, tmp_path, monkeypatch, options, code, said):
+    monkeypatch.chdir(tmp_path)
+    result = dlkit("train", "--model", "mlp", *options)
+    assert (result.code, result.err.count("\n")) == (code, 1)
+    assert said in result.err
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "command", "code"),
+    [
+        ("OMP_NUM_THREADS", "abc", "doctor", 1),
+        ("OMP_NUM_THREADS", "-2", "train", 2),
+        ("DLKIT_BACKEND", "foo", "doctor", 1),
+        ("DLKIT_BACKEND", "natve", "gradcheck", 2),
+    ],
+)
+def test_a_wrong_environment_variable_is_named(dlkit_process, tmp_path, variable, value, command, code):
+    import os
+
+    result = dlkit_process(command, env={**os.environ, variable: value}, cwd=tmp_path)
+    said = [line for line in result.err.splitlines() if line.startswith("dlkit: ")]
+    assert result.code == code
+    assert variable in " ".join(said)
+    assert "Traceback" not in result.err
+
+
+def test_class_names_are_no_formulas_and_may_be_of_any_script(dlkit, tmp_path):
+    for i, name in enumerate(["$\\frac{a$", "猫 и cat"]):
+        for j in range(6):
+            path = tmp_path / "photos" / name / f"{j}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (4, 4), 100 * i + j).save(path)
+    assert (
+        dlkit(
+            "train", "--data", tmp_path / "photos", "--model", "logistic", "--epochs", 1, "--out", tmp_path / "run"
+        ).code
+        == 0
+    )
+    result = dlkit("evaluate", tmp_path / "run")
+    assert (result.code, result.err) == (0, "")

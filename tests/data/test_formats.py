@@ -34,7 +34,7 @@ def test_importing_stays_light():
 
 
 def test_digits_always_split_alike():
-    one, two = load("digits"), load("digits", test_split=0.5, seed=9)
+    one, two = load("digits"), load("digits", seed=9)
     assert one.train.shape == (8, 8, 1)
     assert (len(one.train), len(one.test)) == (len(two.train), len(two.test))
     assert len(one.train) + len(one.test) == 1797
@@ -43,6 +43,7 @@ def test_digits_always_split_alike():
     assert pixels.max() == 255
     np.testing.assert_array_equal(pixels, everything(two.train))
     assert one.classes == list("0123456789")
+    assert load("digits", test_split=0).test is None
 
 
 @pytest.mark.parametrize("packed", [True, False])

@@ -108,7 +108,7 @@ except OutputError as error:
 
 
 def test_leftovers_of_a_killed_process_are_removed(tmp_path):
-    (tmp_path / ".last-abc.safetensors").write_bytes(b"half")
+    (tmp_path / ".dlkit-unfinished-abc.safetensors").write_bytes(b"half")
     (tmp_path / ".keep").write_bytes(b"")
     write_atomically(tmp_path / "last.safetensors", b"whole")
     remove_leftovers(tmp_path)

@@ -8,8 +8,8 @@ import pytest
 
 from dlkit import nn
 from dlkit.data import ArraySource, Dataset
-from dlkit.errors import CheckpointError, ConfigError, DivergedError
-from dlkit.train import TrainConfig, Trainer
+from dlkit.errors import CheckpointError, ConfigError, DataError, DivergedError
+from dlkit.train import RunFolder, TrainConfig, Trainer
 from dlkit.train.loop import Silent, class_weights
 
 
@@ -119,7 +119,7 @@ def test_a_finished_run_is_not_resumed_without_more_epochs(tmp_path, monkeypatch
     data = blobs()
     monkeypatch.setattr("dlkit.train.loop.load_data", lambda c: data)
     Trainer(config(tmp_path, epochs=1)).fit()
-    with pytest.raises(CheckpointError, match="is finished"):
+    with pytest.raises(CheckpointError, match="has had 1 epochs; give a larger --epochs"):
         Trainer.resume(str(tmp_path / "run"))
     assert Trainer.resume(str(tmp_path / "run"), epochs=2).fit().epochs == 2
 
@@ -209,8 +209,8 @@ def test_configuration_round_trips_through_toml(tmp_path):
     ("values", "message"),
     [
         ({"epoch": 3}, "unknown option 'epoch' .did you mean 'epochs'"),
-        ({"epochs": "3"}, r"epochs \(='3'\) must be int"),
-        ({"epochs": True}, "must be int"),
+        ({"epochs": "3"}, r"epochs \(='3'\) must be a whole number, not text"),
+        ({"epochs": True}, "must be a whole number, not true or false"),
         ({"epochs": 0}, "must be at least 1"),
         ({"lr": -0.1}, "must be positive"),
         ({"lr": float("nan")}, "not a number"),
@@ -220,7 +220,7 @@ def test_configuration_round_trips_through_toml(tmp_path):
         ({"schedule": "cosin"}, "did you mean 'cosine'"),
         ({"augment": "flp"}, "flip"),
         ({"hidden": [1, "2"]}, "list of whole numbers"),
-        ({"hidden": []}, "positive layer sizes"),
+        ({"hidden": []}, "layer sizes from 1"),
     ],
 )
 def test_a_wrong_configuration_is_refused(values, message):
@@ -236,3 +236,105 @@ def test_an_option_the_model_does_not_have_is_refused(tmp_path):
 def test_momentum_without_a_momentum_optimizer_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="optimizer 'adam' has none"):
         Trainer(config(tmp_path, momentum=0.9), blobs())
+
+
+# -- what must not be lost -----------------------------------------------------------------------------------------------
+
+
+def test_opening_a_run_deletes_nothing(tmp_path):
+    Trainer(config(tmp_path, epochs=1), blobs()).fit()
+    for name in (".my-settings.json", ".pre-commit.toml", ".dlkit-unfinished-x.json"):
+        (tmp_path / "run" / name).write_text("mine")
+    RunFolder.open(tmp_path / "run")
+    assert {p.name for p in (tmp_path / "run").iterdir()} >= {
+        ".my-settings.json",
+        ".pre-commit.toml",
+        ".dlkit-unfinished-x.json",
+    }
+
+
+def test_resuming_clears_away_only_what_a_killed_run_was_writing(tmp_path, monkeypatch):
+    data = blobs()
+    monkeypatch.setattr("dlkit.train.loop.load_data", lambda c: data)
+    Trainer(config(tmp_path)).fit(StopAt(2))
+    for name in (".my-settings.json", ".dlkit-unfinished-x.safetensors"):
+        (tmp_path / "run" / name).write_text("x")
+    Trainer.resume(str(tmp_path / "run"), epochs=5).fit()
+    names = {p.name for p in (tmp_path / "run").iterdir()}
+    assert ".my-settings.json" in names
+    assert ".dlkit-unfinished-x.safetensors" not in names
+    assert "epochs = 5" in (tmp_path / "run" / "config.toml").read_text()
+
+
+@pytest.mark.parametrize("name", ["config.toml", "history.csv", "metrics.json", "best.safetensors"])
+def test_files_of_the_user_are_not_overwritten(tmp_path, name):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / name).write_text("mine")
+    with pytest.raises(ConfigError, match="already holds"):
+        Trainer(config(tmp_path), blobs()).fit()
+    assert (tmp_path / "run" / name).read_text() == "mine"
+
+
+@pytest.mark.parametrize("lr", [1e38, 1e39])
+def test_weights_ruined_by_the_last_update_are_not_saved(tmp_path, lr):
+    trainer = Trainer(
+        config(tmp_path, epochs=1, batch_size=10_000, lr=lr, optimizer="sgd", schedule="constant"), blobs()
+    )
+    with (
+        pytest.raises(DivergedError, match=r"by the last update of epoch 1; try a lower --lr"),
+        np.errstate(all="ignore"),
+    ):
+        trainer.fit()
+    assert not (tmp_path / "run" / "best.safetensors").exists()
+
+
+def test_a_diverged_run_goes_on_with_a_lower_rate(tmp_path, monkeypatch):
+    data = blobs()
+    monkeypatch.setattr("dlkit.train.loop.load_data", lambda c: data)
+    with pytest.raises(DivergedError), np.errstate(all="ignore"):
+        Trainer(config(tmp_path, optimizer="sgd", lr=1e30)).fit()
+    assert Trainer.resume(str(tmp_path / "run"), lr=0.1).fit().stopped == "finished"
+
+
+def test_fewer_epochs_than_a_run_has_had_are_refused(tmp_path, monkeypatch):
+    data = blobs()
+    monkeypatch.setattr("dlkit.train.loop.load_data", lambda c: data)
+    Trainer(config(tmp_path)).fit(StopAt(10))  # in the second epoch
+    with pytest.raises(CheckpointError, match="has had 2 epochs"):
+        Trainer.resume(str(tmp_path / "run"), epochs=1)
+
+
+def test_a_run_that_stopped_early_needs_more_patience(tmp_path, monkeypatch):
+    data = blobs(spread=0.9)
+    monkeypatch.setattr("dlkit.train.loop.load_data", lambda c: data)
+    stopped = Trainer(config(tmp_path, epochs=200, patience=3, lr=0.05)).fit()
+    with pytest.raises(CheckpointError, match="larger --patience"):
+        Trainer.resume(str(tmp_path / "run"))
+    assert Trainer.resume(str(tmp_path / "run"), patience=5).fit().epochs > stopped.epochs
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda m: m["progress"].update(more=1),
+        lambda m: m["progress"].update(epoch=-5),
+        lambda m: m["progress"].pop("history"),
+    ],
+)
+def test_a_damaged_training_state_is_one_clear_error(tmp_path, monkeypatch, damage):
+    from dlkit.train.checkpoint import load_checkpoint
+
+    data = blobs()
+    monkeypatch.setattr("dlkit.train.loop.load_data", lambda c: data)
+    Trainer(config(tmp_path, epochs=2)).fit(StopAt(10))
+    path = tmp_path / "run" / "last.safetensors"
+    checkpoint = load_checkpoint(path)
+    damage(vars(checkpoint))
+    checkpoint.save(path)
+    with pytest.raises(CheckpointError, match="training state is damaged"):
+        Trainer.resume(str(tmp_path / "run"))
+
+
+def test_one_class_is_no_problem_to_learn(tmp_path):
+    with pytest.raises(DataError, match="at least two are needed"):
+        Trainer(config(tmp_path), blobs(classes=1))

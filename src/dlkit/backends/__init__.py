@@ -22,7 +22,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from dlkit.backends.contract import NAMES, Decline, Kernels
-from dlkit.errors import BackendError
+from dlkit.errors import BackendError, ConfigError
 from dlkit.registry import Registry
 
 __all__ = [
@@ -105,8 +105,11 @@ for _name in ("reference", "native", "numba"):
 
 def _default_cpu() -> str:
     asked = os.environ.get("DLKIT_BACKEND")
-    if asked:
-        BACKENDS[asked].kernels()  # an unknown or missing one is an error, not a silent other choice
+    if asked:  # an unknown or missing one is an error, not a silent other choice
+        try:
+            BACKENDS[asked].kernels()
+        except (BackendError, ConfigError) as error:
+            raise type(error)(f"DLKIT_BACKEND: {error}") from None
         return asked
     return next(name for name in ("native", "numba", "reference") if BACKENDS[name].available() is None)
 

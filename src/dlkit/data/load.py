@@ -50,6 +50,8 @@ def load(
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise ConfigError(f"seed is {seed!r}; give a whole number, 0 or more")
     known = KNOWN.get(what)
+    if mirror and not (known and known.files):
+        raise ConfigError(f"mirror (={mirror!r}) was given, but {what!r} is not downloaded; leave it out")
     path = _find_known(what, known, download, mirror) if known else _existing(what)
     options = Options(
         name=what if known else Path(what).name or what,

@@ -126,6 +126,7 @@ class ImageFilesSource(Source):
         self.resized = 0
         self.converted = 0
         self._open = opener
+        self._where = getattr(opener, "where", str)
         self._cache = images.empty_cache(len(files), self.shape)
         self._state = np.zeros(len(files), np.uint8)
         self._changed = threading.Condition()
@@ -174,7 +175,7 @@ class ImageFilesSource(Source):
 
     def _decode_one(self, i: int) -> None:
         file = self.files[i]
-        pixels, resized, converted = images.decode(self._open(file), self.shape, str(file))
+        pixels, resized, converted = images.decode(self._open(file), self.shape, self._where(file))
         self._cache[i] = pixels
         with self._changed:
             self.resized += resized

@@ -61,18 +61,6 @@ def assess(run_path: str, *, data: str | None = None, split: str = "test", mista
         result.labels, result.predictions, labels=np.arange(k), zero_division=0
     )
     confusion = confusion_matrix(result.labels, result.predictions, labels=np.arange(k))
-    pictures = [run.path / "confusion.png"]
-    save_confusion(confusion, checkpoint.classes, pictures[0])
-    if source.is_image and mistakes:
-        pictures.append(run.path / "mistakes.png")
-        wrong = np.flatnonzero(result.predictions != result.labels)
-        surest = wrong[np.argsort(-result.probabilities[wrong].max(axis=1), kind="stable")][:mistakes]
-        captions = [
-            f"{checkpoint.classes[result.labels[i]]} taken for\n{checkpoint.classes[result.predictions[i]]} "
-            f"({100 * result.probabilities[i].max():.0f} %)"
-            for i in surest
-        ]
-        save_mistakes(source.read(surest), captions, pictures[1])
     assessment = Assessment(
         run=str(run),
         data=dataset.name,
@@ -91,9 +79,22 @@ def assess(run_path: str, *, data: str | None = None, split: str = "test", mista
             for i, name in enumerate(checkpoint.classes)
         },
         confusion=confusion.tolist(),
-        pictures=[str(p) for p in pictures],
+        pictures=[],
     )
     run.write_json("evaluation.json", assessment.to_dict())
+    pictures = [run.path / "confusion.png"]
+    save_confusion(confusion, checkpoint.classes, pictures[0])
+    if source.is_image and mistakes:
+        pictures.append(run.path / "mistakes.png")
+        wrong = np.flatnonzero(result.predictions != result.labels)
+        surest = wrong[np.argsort(-result.probabilities[wrong].max(axis=1), kind="stable")][:mistakes]
+        captions = [
+            f"{checkpoint.classes[result.labels[i]]} taken for\n{checkpoint.classes[result.predictions[i]]} "
+            f"({100 * result.probabilities[i].max():.0f} %)"
+            for i in surest
+        ]
+        save_mistakes(source.read(surest), captions, pictures[1])
+    assessment.pictures = [str(p) for p in pictures]
     return assessment
 
 

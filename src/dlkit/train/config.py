@@ -99,10 +99,19 @@ class TrainConfig:
         for name in ("test_split", "val_split", "label_smoothing", "dropout"):
             if (value := getattr(self, name)) is not None and not 0 <= value < 1:
                 raise ConfigError(f"{name} (={value}) must be at least 0 and below 1")
+        for name in ("data", "out"):
+            if getattr(self, name) == "":
+                raise ConfigError(
+                    f"{name} is empty; give a {'name or path' if name == 'data' else 'folder'} or leave it out"
+                )
+        at_most = {"threads": 256, "width": 65_536, "image_size": 20_000}
+        for name, most in at_most.items():
+            if (value := getattr(self, name)) is not None and value > most:
+                raise ConfigError(f"{name} (={value}) must be at most {most}")
         if self.lr is not None and not self.lr > 0:
             raise ConfigError(f"lr (={self.lr}) must be positive")
-        if self.hidden is not None and min(self.hidden, default=0) < 1:
-            raise ConfigError(f"hidden (={self.hidden}) must be one or more positive layer sizes")
+        if self.hidden is not None and not (self.hidden and min(self.hidden) >= 1 and max(self.hidden) <= 1_000_000):
+            raise ConfigError(f"hidden (={','.join(map(str, self.hidden))}) must be layer sizes from 1 to 1,000,000")
         self.learning_rate_schedule()
         from dlkit.data.augment import Augment
 
@@ -152,7 +161,10 @@ class TrainConfig:
         for name in values:
             if name not in known:
                 raise ConfigError(f"{where}: unknown option {name!r}{nearest(name, known)}")
-        return cls(**values)
+        try:
+            return cls(**values)
+        except ConfigError as error:
+            raise ConfigError(f"{where}: {error}") from None
 
 
 def default_model(input_shape: tuple[int, ...]) -> str:
@@ -168,6 +180,9 @@ def read_toml(path: str | os.PathLike) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not a TOML file ({error})") from None
     return values
+
+
+_WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", list: "a list"}
 
 
 def _types() -> dict[str, Any]:
@@ -191,7 +206,7 @@ def _checked(name: str, value: Any, kind: Any, choices: Any) -> Any:
         value = float(value)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise ConfigError(
-            f"{name} (={value!r}) must be {'text' if kind is str else kind.__name__}, not {type(value).__name__}"
+            f"{name} (={value!r}) must be {_WORDS[kind]}, not {_WORDS.get(type(value), type(value).__name__)}"
         )
     if kind is float and value != value:
         raise ConfigError(f"{name} is not a number")

@@ -33,7 +33,7 @@ def first_bad_place(model: Module, x: Tensor) -> str:
 
 
 def advice(lr: float, clip_norm: float) -> str:
-    return f"try a lower --lr (it was {lr:.3g})" + ("" if clip_norm else ", or --clip-norm 1")
+    return f"try a lower --lr (it was {lr:.3g})" + ("" if clip_norm else " or --clip-norm 1")
 
 
 def is_finite(value: float) -> bool:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from dlkit.errors import DlkitError
+
+TEMPORARY = ".dlkit-unfinished-"  # how the names of files begin that are being written
 
 
 class OutputError(DlkitError):
@@ -42,7 +46,7 @@ def write_atomically(path: Path, data: bytes | str) -> None:
 def save_atomically(path: Path, save: Callable[[str], None]) -> None:
     """Like `write_atomically`, for a library that wants to write the file itself: `save(temporary name)`."""
     with says_why(path):
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=TEMPORARY, suffix=path.suffix, dir=path.parent)
         os.close(handle)
         try:
             save(name)
@@ -62,7 +66,17 @@ def save_atomically(path: Path, save: Callable[[str], None]) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Deletes temporary files that a killed process left in `folder`."""
-    for path in folder.glob(".*-*"):
-        if path.suffix in (".safetensors", ".toml", ".csv", ".json", ".png"):
-            path.unlink(missing_ok=True)
+    """Deletes what a killed process was writing in `folder`; only for who is about to write there."""
+    for path in folder.glob(TEMPORARY + "*"):
+        path.unlink(missing_ok=True)
+
+
+def finite(value: Any) -> Any:
+    """`value` with NaN and infinities as None: JSON has no word for them."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {k: finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(v) for v in value]
+    return value

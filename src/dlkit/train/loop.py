@@ -11,18 +11,20 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from dlkit import nn, ops, random
-from dlkit.backends import BACKENDS, current_backend, use_backend
+from dlkit.backends import BACKENDS, current_backend, kernels, use_backend
 from dlkit.data import Dataset, Source, Subset, load, stratified_split
 from dlkit.data.augment import Augment
 from dlkit.data.loader import Loader
+from dlkit.data.names import KNOWN
 from dlkit.data.normalize import Normalizer
-from dlkit.errors import CheckpointError, ConfigError, DivergedError
+from dlkit.errors import CheckpointError, ConfigError, DataError, DivergedError
 from dlkit.optim import OPTIMIZERS, Optimizer, clip_gradients
 from dlkit.tensor import Tensor
 from dlkit.threads import set_num_threads
@@ -30,6 +32,7 @@ from dlkit.train.checkpoint import Checkpoint, load_checkpoint
 from dlkit.train.config import TrainConfig, default_model
 from dlkit.train.divergence import advice, first_bad_place, is_finite
 from dlkit.train.evaluation import Evaluation, evaluate
+from dlkit.train.files import remove_leftovers
 from dlkit.train.run import RunFolder
 
 _WEIGHTS, _DROPOUT = 4, 5  # branches of the tree of random numbers; the data pipeline has 0 to 3
@@ -64,6 +67,18 @@ class State:
     history: list[dict[str, Any]] = field(default_factory=list)
     finished: bool = False
 
+    @classmethod
+    def from_dict(cls, saved: dict[str, Any], path: Path) -> State:
+        """Raises : CheckpointError if `saved` is not what `asdict` made of a State."""
+        try:
+            state = cls(**saved)
+            if min(state.epoch, state.batch, state.seen) < 0 or len(state.history) != state.epoch:
+                raise ValueError(f"epoch {state.epoch}, {len(state.history)} of them in the history")
+            state.best_score = tuple(state.best_score) if state.best_score else None  # type: ignore[assignment]
+        except (TypeError, ValueError) as error:
+            raise CheckpointError(f"{path}: its training state is damaged ({error})") from None
+        return state
+
 
 @dataclass
 class TrainResult:
@@ -96,12 +111,18 @@ class Trainer:
     """
 
     def __init__(self, config: TrainConfig, dataset: Dataset | None = None, device: str | None = None):
+        if dataset is None and config.data not in KNOWN and Path(config.data).exists():
+            config = replace(config, data=str(Path(config.data).absolute()))  # the run may be opened from elsewhere
         self.config = config
         set_num_threads(config.threads)
         if config.backend:
             use_backend(config.backend)
         self.device = device or (BACKENDS[config.backend].device if config.backend else "cpu")
         self.dataset = dataset or load_data(config)
+        if len(self.dataset.classes) < 2:
+            raise DataError(
+                f"{config.data}: all examples are of one class, {self.dataset.classes[0]!r}; at least two are needed"
+            )
         self.model_name = config.model or default_model(self.dataset.train.shape)
         self.train_source, self.val_source = split_validation(self.dataset, config)
         self.normalizer = Normalizer.fit(self.train_source, config.normalize, config.seed)
@@ -137,19 +158,26 @@ class Trainer:
         if checkpoint.progress is None:
             raise CheckpointError(f"{run.last}: holds a network but no training state to resume")
         values = {**checkpoint.config.to_dict(), "out": str(run.path), **changes}
-        trainer = cls(TrainConfig.from_dict(values, str(run.last)))
-        state = State(**checkpoint.progress)
-        state.best_score = tuple(state.best_score) if state.best_score else None  # type: ignore[assignment]
-        if state.finished and state.epoch >= trainer.config.epochs:
-            raise CheckpointError(
-                f"{path}: this run is finished ({state.epoch} epochs); give a larger --epochs to go on"
-            )
+        config = TrainConfig.from_dict(values, str(run.last))
+        state = State.from_dict(checkpoint.progress, run.last)
+        begun = state.epoch + (state.batch > 0)
+        if config.epochs < begun or (state.finished and config.epochs <= begun):
+            raise CheckpointError(f"{path}: this run has had {begun} epochs; give a larger --epochs to go on")
+        trainer = cls(config)
         if trainer.dataset.classes != checkpoint.classes or trainer.dataset.train.shape != checkpoint.input_shape:
             raise CheckpointError(f"{path}: the data set {trainer.config.data!r} has changed since this run began")
-        trainer.model.load_state_dict(checkpoint.model_state)
-        trainer.optimizer.load_state_dict(checkpoint.optimizer_state)
+        try:
+            trainer.model.load_state_dict(checkpoint.model_state)
+            trainer.optimizer.load_state_dict(checkpoint.optimizer_state)
+        except (CheckpointError, KeyError, ValueError) as error:
+            raise CheckpointError(f"{run.last}: does not fit the run it belongs to ({error})") from None
         trainer.normalizer = trainer.loader.normalizer = checkpoint.normalizer
         trainer.state, trainer.run = state, run
+        if trainer._is_stale():
+            raise CheckpointError(
+                f"{path}: this run stopped because {config.patience} epochs brought nothing better; "
+                "give a larger --patience to go on"
+            )
         state.finished = False
         return trainer
 
@@ -163,7 +191,10 @@ class Trainer:
         progress = progress or Silent()
         if self.run is None:
             self.run = RunFolder.create(self.config, self.dataset.name, self.model_name)
-            self.save()
+        else:
+            remove_leftovers(self.run.path)
+            self.run.write_config(self.config)
+        self.save()
         progress.start(self)
         stopped = "finished"
         with self._stoppable():
@@ -178,10 +209,12 @@ class Trainer:
                 if self._stop and self.state.epoch < self.config.epochs:
                     stopped = "interrupted"
                     break
-        if stopped != "interrupted":
-            self.state.finished = True
         self.save()
-        return self._finish(stopped)
+        result = self._finish(stopped)
+        if stopped != "interrupted":  # only now: interrupted in its last test, a run can be resumed to repeat that
+            self.state.finished = True
+            self.save()
+        return result
 
     def stop(self) -> None:
         """Asks a running `fit` to save and return after the step it is in."""
@@ -251,19 +284,22 @@ class Trainer:
         state.seen += len(labels)
         return value
 
-    def _diverged(self, value: float, batch: Tensor) -> DivergedError:
+    def _diverged(self, value: float, batch: Tensor | None) -> DivergedError:
         state = self.state
-        place = first_bad_place(self.model, batch)
-        kept = f"; {self.run.last} holds the last good state" if self.run else ""
-        return DivergedError(
-            f"the loss became {value} in epoch {state.epoch + 1}, batch {state.batch + 1}, first in {place}; "
-            f"{advice(self.optimizer.lr, self.config.clip_norm)}{kept}"
-        )
+        if batch is None:
+            where = f"the weights became useless (loss {value}) by the last update of epoch {state.epoch + 1}"
+        else:
+            place = first_bad_place(self.model, batch)
+            where = f"the loss became {value} in epoch {state.epoch + 1}, batch {state.batch + 1}, first in {place}"
+        kept = f" and dlkit train --resume {self.run}, which goes on from the last good epoch" if self.run else ""
+        return DivergedError(f"{where}; {advice(self.optimizer.lr, self.config.clip_norm)}{kept}")
 
     def _end_epoch(self) -> dict[str, Any]:
         """Validates, remembers the best network, writes checkpoint and history; returns the epoch's row."""
         assert self.run is not None
         state = self.state
+        if not all(kernels(self.device).all_finite(p.data) for p in self.model.parameters()):
+            raise self._diverged(float("nan"), None)  # the last update of an epoch, before anything is saved
         began = time.perf_counter()
         row: dict[str, Any] = {
             "epoch": state.epoch + 1,
@@ -273,6 +309,8 @@ class Trainer:
         }
         if self.val_source is not None:
             val = self.evaluate(self.val_source)
+            if not is_finite(val.loss):
+                raise self._diverged(val.loss, None)
             row |= {"val_loss": val.loss, "val_accuracy": val.accuracy}
             score = (val.accuracy, -val.loss)
         else:
@@ -338,7 +376,7 @@ class Trainer:
         )
         if stopped == "interrupted":
             return result
-        if self.run.best.exists() and state.best_epoch != state.epoch:
+        if self.run.best.exists() and (state.best_epoch != state.epoch or state.batch):
             self.model.load_state_dict(load_checkpoint(self.run.best).model_state)
         if state.best_epoch > 0 and state.best_epoch <= len(state.history):
             best = state.history[state.best_epoch - 1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,14 @@ def _figure(width: float, height: float) -> Any:
 
 
 def _save(figure: Any, path: Path) -> None:
-    save_atomically(path, lambda name: figure.savefig(name, dpi=120))
+    import matplotlib
+
+    # class names are no formulas, and a font without one of their letters is not the user's fault
+    with matplotlib.rc_context({"text.parse_math": False}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        for text in figure.findobj(matplotlib.text.Text):
+            text.set_parse_math(False)
+        save_atomically(path, lambda name: figure.savefig(name, dpi=120))
 
 
 def save_curves(history: list[dict[str, Any]], path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from dlkit.data import images
-from dlkit.errors import ConfigError, DataError, DlkitError
+from dlkit.errors import DataError, DlkitError
 from dlkit.nn import inference
 from dlkit.train.evaluation import probabilities_of
 from dlkit.train.run import RunFolder
@@ -60,21 +62,34 @@ def _read(path: Path, shape: tuple[int, ...]) -> np.ndarray:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
     if len(shape) == 3:
         return images.decode(data, shape, str(path))[0][None]
+    if path.suffix.lower() not in (".npy", ".csv", ".tsv"):
+        raise DataError(f"{path}: this network takes rows of features; give .npy, .csv or .tsv files")
     try:
-        if path.suffix == ".npy":
-            rows = np.load(path, allow_pickle=False)
-        elif path.suffix == ".csv":
-            lines = data.decode().strip().splitlines()
-            header = any(not _is_number(c) for c in lines[0].split(",")) if lines else False
-            rows = np.loadtxt(lines[header:], delimiter=",", ndmin=2)
-        else:
-            raise ConfigError(f"{path}: this network takes features; give .npy or .csv files")
-    except (ValueError, OSError, UnicodeDecodeError) as error:
+        rows = np.load(io.BytesIO(data), allow_pickle=False) if path.suffix.lower() == ".npy" else _table(data)
+    except (ValueError, EOFError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a table of numbers ({error})") from None
-    rows = np.atleast_2d(np.asarray(rows))
+    if rows.dtype.kind not in "iuf" or rows.ndim not in (1, 2) or not rows.size:
+        raise DataError(f"{path}: holds {rows.dtype} of shape {rows.shape}; expected rows of {shape[0]} numbers")
+    rows = np.atleast_2d(rows)
     if rows.shape[1:] != shape:
         raise DataError(f"{path}: rows have {rows.shape[1]} columns, the network takes {shape[0]}")
-    return rows.astype(np.float32)
+    with np.errstate(over="ignore"):
+        rows = rows.astype(np.float32)
+    if not np.isfinite(rows).all():
+        raise DataError(
+            f"{path}: holds NaN, infinite or too large numbers in row {int(np.argwhere(~np.isfinite(rows))[0, 0]) + 1}"
+        )
+    return rows
+
+
+def _table(data: bytes) -> np.ndarray:
+    """The numbers of a table with commas, semicolons or tabs; a first row with words in it is a header."""
+    text = data.decode("utf-8-sig")
+    delimiter = max(",;\t", key=text.partition("\n")[0].count)
+    rows = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if row]
+    if rows and not all(map(_is_number, rows[0])):
+        rows = rows[1:]
+    return np.array([[float(cell) for cell in row] for row in rows])
 
 
 def _is_number(text: str) -> bool:

@@ -19,7 +19,9 @@ from typing import Any
 from dlkit.errors import CheckpointError, ConfigError
 from dlkit.train.checkpoint import Checkpoint, load_checkpoint
 from dlkit.train.config import TrainConfig
-from dlkit.train.files import remove_leftovers, says_why, write_atomically
+from dlkit.train.files import finite, says_why, write_atomically
+
+FILES = ("config.toml", "history.csv", "metrics.json", "curves.png")
 
 
 class RunFolder:
@@ -41,12 +43,15 @@ class RunFolder:
     def create(cls, config: TrainConfig, data_name: str, model_name: str) -> RunFolder:
         """A new folder: `config.out`, or the next free runs/DATA-MODEL-NUMBER.
 
-        Raises : ConfigError if `out` already holds a run, OutputError if it cannot be made.
+        Raises : ConfigError if `out` already holds a run or a file of one of its names, OutputError if it cannot be made.
         """
         if config.out:
             run = cls(config.out)
-            if run.last.exists():
+            if run.last.exists() or run.best.exists():
                 raise ConfigError(f"{config.out} already holds a run; choose another --out, or --resume {config.out}")
+            for name in FILES:
+                if (run.path / name).exists():
+                    raise ConfigError(f"{config.out} already holds a {name} that is not a run's; choose another --out")
             with says_why(run.path):
                 run.path.mkdir(parents=True, exist_ok=True)
         else:
@@ -54,7 +59,7 @@ class RunFolder:
             with says_why(base):
                 base.mkdir(exist_ok=True)
                 run = cls._next(base, f"{data_name}-{model_name}")
-        write_atomically(run.path / "config.toml", config.to_toml())
+        run.write_config(config)
         return run
 
     @classmethod
@@ -78,12 +83,14 @@ class RunFolder:
             raise CheckpointError(f"{path}: no such run folder")
         if not run.last.exists() and not run.best.exists():
             raise CheckpointError(f"{path}: no run here (neither last.safetensors nor best.safetensors)")
-        remove_leftovers(run.path)
         return run
 
     def load_best(self) -> Checkpoint:
         """The best epoch's network; before any epoch was better than none, the last state."""
         return load_checkpoint(self.best if self.best.exists() else self.last)
+
+    def write_config(self, config: TrainConfig) -> None:
+        write_atomically(self.path / "config.toml", config.to_toml())
 
     def write_history(self, rows: list[dict[str, Any]]) -> None:
         text = io.StringIO()
@@ -93,4 +100,4 @@ class RunFolder:
         write_atomically(self.path / "history.csv", text.getvalue())
 
     def write_json(self, name: str, value: Any) -> None:
-        write_atomically(self.path / name, json.dumps(value, indent=2) + "\n")
+        write_atomically(self.path / name, json.dumps(finite(value), indent=2, allow_nan=False) + "\n")

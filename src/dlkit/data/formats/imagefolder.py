@@ -149,7 +149,7 @@ def _flatten(by_class: dict[str, list[str]], classes: list[str]) -> tuple[list[s
 def _shape(first: str, opener, options: Options) -> tuple[int, int, int]:
     if options.image_size and options.grey is not None:
         return (*options.image_size, 1 if options.grey else 3)
-    height, width, channels = images.probe(opener(first), first)
+    height, width, channels = images.probe(opener(first), opener.where(first))
     size = options.image_size or (height, width)
     return (*size, channels if options.grey is None else 1 if options.grey else 3)
 
@@ -169,6 +169,9 @@ class FolderOpener:
             prefix = "" if inside == "." else inside + "/"
             self.files += [prefix + name for name in files]
             self.folders += [prefix + name for name in subfolders]
+
+    def where(self, file: str) -> str:
+        return str(self.root / file)
 
     def __call__(self, file: str) -> bytes:
         path = self.root / file
@@ -191,6 +194,9 @@ class ZipOpener:
         self.unsafe = len(self._archive.NameToInfo) - len(names)
         self.files = [name for name in names if not name.endswith("/")]
         self.folders = [name for name in names if name.endswith("/")]
+
+    def where(self, file: str) -> str:
+        return f"{self.path}: {file}"
 
     def __call__(self, file: str) -> bytes:
         with explained(f"{self.path}: {file}", "a zip member"), self._lock:  # zipfile is not thread-safe
