@@ -46,9 +46,14 @@ def _option(f: dataclasses.Field, kind: Any) -> Callable:
         return click.option(f"{flag}/--no-{flag[2:]}", f.name, default=None, help=help_text)
     if typing.get_origin(kind) is tuple:
         return click.option(flag, f.name, type=Numbers(), default=None, help=help_text)
-    metavar = None
-    if (choices := f.metadata["choices"]) is not None:
-        metavar = "[" + "|".join(choices() if callable(choices) else choices) + "]"
+    choices = f.metadata["choices"]
+    names = list(choices() if callable(choices) else choices or ())
     return click.option(
-        flag, f.name, type={int: int, float: float, str: str}[kind], default=None, help=help_text, metavar=metavar
+        flag,
+        f.name,
+        type={int: int, float: float, str: str}[kind],
+        default=None,
+        help=help_text,
+        metavar="[" + "|".join(names) + "]" if names else None,
+        shell_complete=lambda ctx, param, text: [name for name in names if name.startswith(text)],
     )

@@ -207,3 +207,14 @@ def test_ctrl_c_saves_and_says_how_to_go_on(photos, tmp_path):
     assert process.returncode == 130, err
     assert f"dlkit train --resume {tmp_path / 'r'}" in out
     assert "Traceback" not in err
+
+
+def test_shell_completion_knows_commands_and_choices(dlkit_process):
+    def complete(words, number):
+        environment = {**os.environ, "_DLKIT_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(number)}
+        return [line.split(",")[-1] for line in dlkit_process(env=environment).out.splitlines()]
+
+    assert "complete" in dlkit_process(env={**os.environ, "_DLKIT_COMPLETE": "bash_source"}).out
+    assert complete("dlkit tr", 1) == ["train"]
+    assert complete("dlkit train --model le", 3) == ["lenet5"]
+    assert "--label-smoothing" in complete("dlkit train --label", 2)
