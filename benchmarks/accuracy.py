@@ -50,7 +50,7 @@ RECIPES = [
     ),
     Recipe(
         "cats mlp, 4 layers",
-        f"--data cats --model mlp --hidden 64,32,16 --lr 0.0005 --epochs 150 --batch-size 32 --augment {AFFINE} --val-split 0",
+        f"--data cats --model mlp --hidden 64,32,16 --activation elu --lr 0.0005 --epochs 300 --batch-size 32 --augment {AFFINE} --val-split 0",
         80.0,
         seeds=5,
     ),
@@ -61,7 +61,7 @@ RECIPES = [
         seeds=5,
     ),
     Recipe("mnist mlp", "--data mnist --model mlp --epochs 8", 98.0),
-    Recipe("mnist lenet5", "--data mnist --model lenet5 --epochs 3", 98.9, quick=True),
+    Recipe("mnist lenet5", "--data mnist --model lenet5 --epochs 3 --val-split 0", 98.9, quick=True),
     Recipe(
         "mnist cnn",
         "--data mnist --model cnn --width 16 --dropout 0.1 --epochs 12 --augment shift=0.1,rotate=10,scale=0.1 --val-split 0",
