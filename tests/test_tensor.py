@@ -611,3 +611,36 @@ def test_second_derivatives_tell_a_tensor_from_its_detached_self():
     (da,) = dlkit.grad((a * a * b).sum(), [a], create_graph=True)
     (dab,) = dlkit.grad(da.sum(), [b])
     assert dab.item() == 4.0  # d²(a²b) / da db = 2a
+
+
+def test_no_grad_in_one_thread_leaves_others_recording():
+    import threading
+
+    inside, done = threading.Event(), threading.Event()
+
+    def look():
+        with dlkit.no_grad():
+            inside.set()
+            done.wait(10)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    inside.wait(10)
+    x = leaf([2.0])
+    assert (x * x).requires_grad
+    done.set()
+    thread.join()
+    assert (x * x).requires_grad
+
+
+@pytest.mark.parametrize("mask", [np.array([True, False]), np.ones(6, bool), np.ones((1, 5), bool)])
+def test_a_mask_of_another_shape_is_refused(mask):
+    with pytest.raises(ShapeError, match="index does not fit shape"):
+        Tensor(np.arange(5.0))[mask]
+
+
+def test_whole_number_targets_do_not_widen_the_loss():
+    x = leaf([0.5, -0.5], np.float32)
+    loss = dlkit.binary_cross_entropy_with_logits(x, np.array([0, 1]))
+    loss.backward()
+    assert loss.dtype == x.grad.dtype == np.float32

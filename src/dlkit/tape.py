@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,23 +20,27 @@ if TYPE_CHECKING:
     from dlkit.ops.op import Op
     from dlkit.tensor import Tensor
 
-_recording = True
+
+class _Mode(threading.local):
+    recording = True  # each thread's own: one that only looks must not stop another that trains
+
+
+_mode = _Mode()
 _number = itertools.count()
 
 
 def is_recording() -> bool:
-    return _recording
+    return _mode.recording
 
 
 @contextlib.contextmanager
 def no_grad() -> Iterator[None]:
     """Inside the block no op is recorded; results do not require gradients."""
-    global _recording
-    before, _recording = _recording, False
+    before, _mode.recording = _mode.recording, False
     try:
         yield
     finally:
-        _recording = before
+        _mode.recording = before
 
 
 class Node:
@@ -99,7 +104,7 @@ def _walk(root: Tensor, dy: Any, keep: bool, create_graph: bool) -> Iterator[tup
     for node in _reachable(root.node):
         dy = pending.pop(node)
         if node.hooks:
-            for hook in node.hooks:
+            for hook in list(node.hooks):
                 replaced = hook(dy if create_graph else Tensor.wrap(dy, root.device))
                 if replaced is not None:
                     dy = replaced if create_graph else replaced.data
@@ -162,7 +167,7 @@ def backward(y: Tensor, dy: Any = None, *, retain_graph: bool = False, create_gr
         leaves[id(leaf)] = (leaf, g)
     for leaf, g in leaves.values():
         g = g if create_graph else Tensor.wrap(g, leaf.device)
-        for hook in leaf.hooks or ():
+        for hook in list(leaf.hooks or ()):
             replaced = hook(g)
             g = g if replaced is None else replaced
         if leaf.grad is not None:

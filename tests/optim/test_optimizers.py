@@ -151,3 +151,37 @@ def test_clipping_scales_all_gradients_together():
 def test_nonsense_is_refused(make):
     with pytest.raises(ConfigError):
         make([nn.Parameter(np.zeros(2))])
+
+
+def test_any_collection_of_parameters_trains_each_once():
+    p = nn.Parameter(np.ones(1))
+    p.grad = Tensor(np.ones(1))
+    SGD((q for q in (p, p)), 0.25).step()
+    assert p.numpy()[0] == 0.75
+
+
+def test_a_refused_state_leaves_the_optimizer_as_it_was():
+    p = nn.Parameter(np.ones((2, 2)))
+    optimizer = Adam([p])
+    p.grad = Tensor(np.ones((2, 2)))
+    optimizer.step()
+    before = optimizer.state_dict()
+    for bad in (
+        {"steps": np.array(9), "-1.m": np.ones((2, 2))},
+        {"0.m": np.ones((2, 2))},
+        {"steps": np.array(9), "x.m": np.ones(4)},
+    ):
+        with pytest.raises(CheckpointError):
+            optimizer.load_state_dict(bad)
+    after = optimizer.state_dict()
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+
+
+def test_a_parameter_owns_its_numbers():
+    w = np.ones((2, 2))
+    w.setflags(write=False)
+    p = nn.Parameter(w)
+    p.grad = Tensor(np.ones((2, 2)))
+    SGD([p], 0.5).step()
+    assert (w == 1).all()
+    assert (p.numpy() == 0.5).all()

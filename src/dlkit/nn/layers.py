@@ -177,8 +177,9 @@ class BatchNorm2d(Module):
         rows = x.size // x.shape[-1]
         var = k.subtract(k.divide(1.0, k.multiply(inv_std, inv_std)), self.eps)
         for running, value, scale in ((self.running_mean, mean, 1.0), (self.running_var, var, rows / max(rows - 1, 1))):
-            k.scale_into(running.data, 1 - self.momentum)
-            k.add_into(running.data, k.multiply(value, self.momentum * scale))
+            # a new array: the old one may be kept by an inference pass whose backward is still to come
+            kept = k.multiply(running.data, 1 - self.momentum)
+            running.data = k.add(kept, k.multiply(value, self.momentum * scale))
 
     def extra(self) -> str:
         return f"{self.gamma.shape[0]}" + (f", {self.activation}" if self.activation else "")

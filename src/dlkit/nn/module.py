@@ -24,6 +24,8 @@ class Parameter(Tensor):
     __slots__ = ()
 
     def __init__(self, data: Any, **kwargs: Any):
+        if isinstance(data, np.ndarray):
+            data = data.copy()  # optimisers write into it
         super().__init__(data, requires_grad=True, **kwargs)
 
 

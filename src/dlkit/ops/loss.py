@@ -18,8 +18,15 @@ def _reduction(reduction: str) -> str:
     return reduction
 
 
+def _as_target(x, target):
+    """Whole-number targets (0 and 1, say) in the type of the predictions, which they would otherwise widen."""
+    if isinstance(x, Tensor) and isinstance(target, (list, np.ndarray)) and np.asarray(target).dtype.kind in "iub":
+        return np.asarray(target, dtype=x.dtype)
+    return target
+
+
 def _pair_arguments(x, target, reduction="mean"):
-    return (x, target), {"reduction": _reduction(reduction)}
+    return (x, _as_target(x, target)), {"reduction": _reduction(reduction)}
 
 
 def _pair_shape(x, target, reduction, **attributes):
@@ -113,7 +120,7 @@ class huber:
     def arguments(x, target, delta=1.0, reduction="mean"):
         if not delta > 0:
             raise ConfigError(f"huber: delta (={delta}) must be positive")
-        return (x, target), {"delta": float(delta), "reduction": _reduction(reduction)}
+        return (x, _as_target(x, target)), {"delta": float(delta), "reduction": _reduction(reduction)}
 
     def samples(rng):
         return _apart_samples(rng, (-1.0, 1.0)) + _apart_samples(rng, (-0.5, 0.5), delta=0.5)
@@ -146,7 +153,7 @@ class binary_cross_entropy:
     errors = _pair_errors
 
     def arguments(p, target, eps=1e-7, reduction="mean"):
-        return (p, target), {"eps": float(eps), "reduction": _reduction(reduction)}
+        return (p, _as_target(p, target)), {"eps": float(eps), "reduction": _reduction(reduction)}
 
     def flops(p, target, **attributes):
         return 8 * math.prod(p)

@@ -224,6 +224,13 @@ def canonical_index(index, n: int) -> tuple:
     return tuple(out)
 
 
+def _check_masks(x: tuple, index) -> None:
+    """A boolean mask must have the shape of the axes it stands for; as integers it would no longer show."""
+    parts = [p.numpy() if isinstance(p, Tensor) else p for p in (index if isinstance(index, tuple) else (index,))]
+    if any(isinstance(p, (list, np.ndarray)) and np.asarray(p).dtype == bool for p in parts):
+        _taken_shape(tuple(x), tuple(parts))
+
+
 def _taken_shape(x: tuple, index: tuple) -> tuple:
     try:
         return np.broadcast_to(np.int8(0), x)[index].shape  # a view with strides 0: nothing is allocated
@@ -252,6 +259,7 @@ class take:
     flops = _no_flops
 
     def arguments(x, index):
+        _check_masks(x.shape if hasattr(x, "shape") else np.shape(x), index)
         return (x,), {"index": canonical_index(index, len(x.shape) if hasattr(x, "shape") else np.ndim(x))}
 
     def shape(x, index):

@@ -10,6 +10,7 @@ from dlkit.errors import ConfigError, ShapeError
 
 Pair = tuple[int, int]
 Padding = tuple[int, int, int, int]
+LARGEST = 1 << 20  # of a window, step, factor or border: far above any use, far below where sizes overflow
 
 
 def pair(x: Any, name: str, least: int = 1) -> Pair:
@@ -20,6 +21,8 @@ def pair(x: Any, name: str, least: int = 1) -> Pair:
         result = ()
     if len(result) != 2 or not all(map(is_whole, result)) or min(result) < least:
         raise ConfigError(f"{name} (={x}) must be a whole number of at least {least}, or a pair of them")
+    if max(result) > LARGEST:
+        raise ConfigError(f"{name} (={x}) must be at most {LARGEST}")
     return int(result[0]), int(result[1])
 
 
@@ -46,7 +49,7 @@ def resolve_padding(padding: int | str | tuple, size: Pair, kernel: Pair, stride
     four = (padding,) * 4 if is_whole(padding) else tuple(padding) if isinstance(padding, (tuple, list)) else ()
     if len(four) == 2:
         four = (four[0], four[0], four[1], four[1])
-    if len(four) != 4 or not all(map(is_whole, four)) or min(four) < 0:
+    if len(four) != 4 or not all(map(is_whole, four)) or min(four) < 0 or max(four) > LARGEST:
         raise ConfigError(f"padding (={padding}) must be 'same', 'valid', pixels, a pair or (top, bottom, left, right)")
     return tuple(int(p) for p in four)  # type: ignore[return-value]
 

@@ -30,6 +30,7 @@ class Optimizer:
     slots: tuple[str, ...] = ()
 
     def __init__(self, parameters: list[Parameter], lr: float, weight_decay: float = 0.0):
+        parameters = list({id(p): p for p in parameters}.values())  # each once, whatever kind of collection was given
         if not parameters:
             raise ConfigError("an optimizer needs at least one parameter")
         if not (np.isfinite(lr) and lr >= 0):
@@ -68,17 +69,20 @@ class Optimizer:
 
     def load_state_dict(self, saved: dict[str, np.ndarray]) -> None:
         """Raises : CheckpointError if the state is another optimiser's or another network's."""
-        saved = dict(saved)
-        self.steps = int(saved.pop("steps"))
-        self.state = [{} for _ in self.parameters]
+        state: list[dict[str, Any]] = [{} for _ in self.parameters]
         for name, value in saved.items():
+            if name == "steps":
+                continue
             index, _, slot = name.partition(".")
-            if slot not in self.slots or int(index) >= len(self.parameters):
+            if slot not in self.slots or not index.isdigit() or int(index) >= len(self.parameters):
                 raise CheckpointError(f"optimizer state {name!r} does not belong to {type(self).__name__}")
             p = self.parameters[int(index)]
             if value.shape != p.shape:
                 raise CheckpointError(f"optimizer state {name!r} has shape {value.shape}, expected {p.shape}")
-            self.state[int(index)][slot] = kernels(p.device).from_host(np.array(value))
+            state[int(index)][slot] = kernels(p.device).from_host(np.array(value, dtype=p.dtype))
+        if "steps" not in saved:
+            raise CheckpointError("the optimizer state does not say how many steps were made")
+        self.steps, self.state = int(saved["steps"]), state  # only now that all of it fits
 
 
 def _check_share(name: str, value: float) -> float:
@@ -185,6 +189,8 @@ def clip_gradients(parameters: list[Parameter], max_norm: float) -> float:
 
     Source : Pascanu et al. 2013, On the difficulty of training recurrent neural networks, algorithm 1.
     """
+    if not max_norm > 0:
+        raise ConfigError(f"max_norm (={max_norm}) must be positive")
     with_grad = [(p, p.grad) for p in parameters if p.grad is not None]
     norm = math.sqrt(sum(kernels(p.device).sum_of_squares(g.data) for p, g in with_grad))
     if norm > max_norm:

@@ -37,7 +37,7 @@ SCHEDULES: Registry[Callable[[Progress, Schedule], float]] = Registry("schedule"
 @dataclass(frozen=True)
 class Schedule:
     """name : one of SCHEDULES; decay : rate of exponential and inverse-time decay, factor of step decay;
-    every : epochs between steps; warmup : epochs of linear warm-up (one-cycle: share of the run spent rising)."""
+    every : epochs between steps; warmup : epochs of linear warm-up (one-cycle: epochs of rising)."""
 
     name: str = "constant"
     decay: float = 0.1
