@@ -13,6 +13,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from dlkit.backends import kernels
 from dlkit.errors import DTypeError, GradientError, ShapeError
 
@@ -91,45 +93,52 @@ def _saved_as_tensors(node: Node, device: str) -> tuple:
     return tuple(as_tensor(item) for item in node.saved)
 
 
-def _walk(root: Tensor, dy: Any, keep: bool, create_graph: bool) -> Iterator[tuple[Tensor, Any]]:
-    """Yields (leaf, gradient) contributions; gradients are arrays, or Tensors if create_graph."""
-    from dlkit.ops.second import differentiable_kernels
-    from dlkit.tensor import Tensor
+def _leaf_gradients(root: Tensor, dy: Any, keep: bool, create_graph: bool) -> dict[Tensor, Any]:
+    """leaf -> its gradient, for all leaves that `root` depends on; arrays, or Tensors if create_graph.
 
+    keep : leave the graph as it is; else each node forgets what it kept as soon as it has been passed.
+    """
     if root.node is None:
-        yield root, dy
-        return
-    k: Any = differentiable_kernels if create_graph else kernels(root.device)
+        return {root: dy}
+    k: Any = kernels(root.device)
+    if create_graph:
+        from dlkit.ops.second import differentiable_kernels as k  # not above: ops need the tape
+    leaves: dict[Tensor, Any] = {}
     pending: dict[Node, Any] = {root.node: dy}
     for node in _reachable(root.node):
         dy = pending.pop(node)
         if node.hooks:
-            for hook in list(node.hooks):
-                replaced = hook(dy if create_graph else Tensor.wrap(dy, root.device))
-                if replaced is not None:
-                    dy = replaced if create_graph else replaced.data
-        saved = node.saved
+            dy = _after_hooks(node.hooks, dy, root.device, create_graph)
+        inputs, needs, op, saved = node.inputs, node.needs, node.op, node.saved
         if create_graph:
-            node.op.require_second_derivative()
+            op.require_second_derivative()
             saved = _saved_as_tensors(node, root.device)
-        inputs, needs = node.inputs, node.needs
         assert inputs is not None
-        grads = node.op.run_backward(k, saved, dy, needs)
         if not keep:
             node.inputs = None
             node.saved = ()
-        del saved
+        grads = op.run_backward(k, saved, dy, needs)
+        del saved, dy
         for x, wanted, dx in zip(inputs, needs, grads):
             if not wanted:
                 continue
             if dx is None:
-                raise GradientError(f"op {node.op.name!r} returned no gradient for an input that needs one")
+                raise GradientError(f"op {op.name!r} returned no gradient for an input that needs one")
             if x.node is None:
-                yield x, dx
-            elif x.node in pending:
-                pending[x.node] = k.add(pending[x.node], dx)
+                leaves[x] = k.add(leaves[x], dx) if x in leaves else dx
             else:
-                pending[x.node] = dx
+                pending[x.node] = k.add(pending[x.node], dx) if x.node in pending else dx
+    return leaves
+
+
+def _after_hooks(hooks: list[Callable], dy: Any, device: str, create_graph: bool) -> Any:
+    from dlkit.tensor import Tensor
+
+    for hook in list(hooks):
+        replaced = hook(dy if create_graph else Tensor.wrap(dy, device))
+        if replaced is not None:
+            dy = replaced if create_graph else replaced.data
+    return dy
 
 
 def _seed(y: Tensor, dy: Any, create_graph: bool) -> Any:
@@ -142,7 +151,8 @@ def _seed(y: Tensor, dy: Any, create_graph: bool) -> Any:
             raise GradientError(
                 f"backward of a tensor of shape {y.shape} needs its upstream gradient; only a scalar's is 1 by default"
             )
-        dy = Tensor.wrap(kernels(y.device).full((), 1.0, y.dtype), y.device)
+        one = kernels(y.device).from_host(np.array(1.0, y.dtype))
+        return Tensor.wrap(one, y.device) if create_graph else one
     elif not isinstance(dy, Tensor):
         dy = Tensor(dy, dtype=y.dtype, device=y.device)
     if dy.dtype != y.dtype:
@@ -159,20 +169,19 @@ def backward(y: Tensor, dy: Any = None, *, retain_graph: bool = False, create_gr
     """
     from dlkit.tensor import Tensor
 
-    k = kernels(y.device)
-    leaves: dict[int, tuple[Tensor, Any]] = {}
-    for leaf, g in _walk(y, _seed(y, dy, create_graph), retain_graph or create_graph, create_graph):
-        if id(leaf) in leaves:
-            g = leaves[id(leaf)][1] + g if create_graph else k.add(leaves[id(leaf)][1], g)
-        leaves[id(leaf)] = (leaf, g)
-    for leaf, g in leaves.values():
+    found = _leaf_gradients(y, _seed(y, dy, create_graph), retain_graph or create_graph, create_graph)
+    for leaf, g in found.items():
         g = g if create_graph else Tensor.wrap(g, leaf.device)
-        for hook in list(leaf.hooks or ()):
-            replaced = hook(g)
-            g = g if replaced is None else replaced
-        if leaf.grad is not None:
-            g = leaf.grad + g if create_graph else Tensor.wrap(k.add(leaf.grad.data, g.data), leaf.device)
-        leaf.grad = g
+        if leaf.hooks:
+            for hook in list(leaf.hooks):
+                replaced = hook(g)
+                g = g if replaced is None else replaced
+        if leaf.grad is None:
+            leaf.grad = g
+        elif create_graph:
+            leaf.grad = leaf.grad + g
+        else:
+            leaf.grad = Tensor.wrap(kernels(leaf.device).add(leaf.grad.data, g.data), leaf.device)
 
 
 def grad(y: Tensor, xs: Sequence[Tensor], dy: Any = None, *, create_graph: bool = False) -> list[Tensor]:
@@ -184,15 +193,9 @@ def grad(y: Tensor, xs: Sequence[Tensor], dy: Any = None, *, create_graph: bool 
     """
     from dlkit.tensor import Tensor
 
-    k = kernels(y.device)
-    wanted = {id(x) for x in xs}
-    found: dict[int, Any] = {}
-    for leaf, g in _walk(y, _seed(y, dy, create_graph), True, create_graph):
-        if id(leaf) in wanted:
-            known = found.get(id(leaf))
-            found[id(leaf)] = g if known is None else known + g if create_graph else k.add(known, g)
+    found = _leaf_gradients(y, _seed(y, dy, create_graph), True, create_graph)
     for i, x in enumerate(xs):
-        if id(x) not in found:
+        if x not in found:
             why = "is not a leaf with requires_grad=True" if x.node or not x.requires_grad else "does not feed it"
             raise GradientError(f"no gradient of the output for input {i}: it {why}")
-    return [g if isinstance(g := found[id(x)], Tensor) else Tensor.wrap(g, x.device) for x in xs]
+    return [g if isinstance(g := found[x], Tensor) else Tensor.wrap(g, x.device) for x in xs]

@@ -179,25 +179,35 @@ def _dispatcher(name: str, order: list[Backend], strict: bool) -> Callable:
             raise BackendError(f"no kernel {name!r} in backend {' or '.join(b.name for b in order)}")
 
         return missing
-    log = _log
-    if log is None and len(candidates) == 1 and not strict:
-        return candidates[0][1]
-    may_fall_back = not strict or len(candidates) == 1
+    if strict:
+        candidates = candidates[:1]
+    first_name, first = candidates[0]
+    others, log = candidates[1:], _log
 
-    def call(*args: Any, **kwargs: Any) -> Any:
-        declined: tuple[tuple[str, str], ...] = ()
-        for backend, function in candidates:
-            result = function(*args, **kwargs)
-            if type(result) is not Decline:
-                if log is not None:
-                    log.append(TraceEntry(name, backend, declined))
-                return result
-            declined = (*declined, (backend, result.why))
-            if not may_fall_back:
-                break
-        raise BackendError(f"kernel {name!r} declined: " + "; ".join(f"{b}: {why}" for b, why in declined))
+    def call(*args: Any) -> Any:
+        result = first(*args)
+        if result.__class__ is not Decline:
+            return result
+        return _first_taker(name, others, args, ((first_name, result.why),))[0]
 
-    return call
+    def traced(*args: Any) -> Any:
+        result, backend, declined = _first_taker(name, candidates, args)
+        log.append(TraceEntry(name, backend, declined))
+        return result
+
+    return call if log is None else traced
+
+
+def _first_taker(
+    kernel: str, candidates: list, args: tuple, declined: tuple[tuple[str, str], ...] = ()
+) -> tuple[Any, str, tuple]:
+    """The result of the first candidate that does not decline, its name, and who declined before and why."""
+    for backend, function in candidates:
+        result = function(*args)
+        if type(result) is not Decline:
+            return result, backend, declined
+        declined = (*declined, (backend, result.why))
+    raise BackendError(f"kernel {kernel!r} declined: " + "; ".join(f"{b}: {why}" for b, why in declined))
 
 
 @contextlib.contextmanager

@@ -97,6 +97,7 @@ class Kernels(Protocol):
     def reshape(self, x: Array, shape: tuple) -> Array: ...  # view where possible
     def transpose(self, x: Array, axes: Axes) -> Array: ...  # view
     def broadcast_to(self, x: Array, shape: tuple) -> Array: ...  # view
+    def spread(self, x: Array, shape: tuple) -> Array: ...  # the same in memory of its own
     def concat(self, xs: Sequence[Array], axis: int) -> Array: ...
     def take(self, x: Array, index: tuple) -> Array: ...  # x[index]: ints, slices, None, host integer arrays
     def take_backward(self, dy: Array, index: tuple, shape: tuple) -> Array: ...  # zeros, then += dy at index

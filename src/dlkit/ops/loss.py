@@ -53,12 +53,16 @@ def _reduce(k, values, reduction):
     return total if reduction == "sum" else k.multiply(total, 1.0 / max(math.prod(values.shape), 1))
 
 
+def _each(k, dy, shape, reduction, factor=1.0):
+    """factor times dy of each element of the unreduced loss: one array of shape () where it is the same for all."""
+    if reduction == "mean":
+        factor /= max(math.prod(shape), 1)
+    return dy if factor == 1.0 else k.multiply(dy, factor)
+
+
 def _spread(k, dy, shape, reduction):
-    """dy for each element of the unreduced loss."""
-    if reduction == "none":
-        return dy
-    each = dy if reduction == "sum" else k.multiply(dy, 1.0 / max(math.prod(shape), 1))
-    return spread(k, each, tuple(shape))
+    """dy for each element of the unreduced loss, as an array of its own."""
+    return spread(k, _each(k, dy, shape, reduction), tuple(shape))
 
 
 def _pair_samples(rng: np.random.Generator) -> list[Sample]:
@@ -85,7 +89,7 @@ class mse:
 
     def backward(k, saved, dy, needs):
         x, t, reduction = saved
-        dx = k.multiply(k.multiply(k.subtract(x, t), 2.0), _spread(k, dy, x.shape, reduction))
+        dx = k.multiply(k.subtract(x, t), _each(k, dy, x.shape, reduction, 2.0))
         return dx, k.negative(dx) if needs[1] else None
 
 
@@ -102,7 +106,7 @@ class l1:
 
     def backward(k, saved, dy, needs):
         x, t, reduction = saved
-        dx = k.multiply(k.sign(k.subtract(x, t)), _spread(k, dy, x.shape, reduction))
+        dx = k.multiply(k.sign(k.subtract(x, t)), _each(k, dy, x.shape, reduction))
         return dx, k.negative(dx) if needs[1] else None
 
 
@@ -135,7 +139,7 @@ class huber:
 
     def backward(k, saved, dy, needs):
         x, t, delta, reduction = saved
-        dx = k.multiply(k.clip(k.subtract(x, t), -delta, delta), _spread(k, dy, x.shape, reduction))
+        dx = k.multiply(k.clip(k.subtract(x, t), -delta, delta), _each(k, dy, x.shape, reduction))
         return dx, k.negative(dx) if needs[1] else None
 
 
@@ -174,7 +178,7 @@ class binary_cross_entropy:
         q = k.clip(p, eps, 1 - eps)
         slope = k.divide(k.subtract(q, t), k.multiply(q, k.subtract(1.0, q)))
         inside = k.cast(k.equal(p, q), p.dtype)
-        return k.multiply(k.multiply(slope, inside), _spread(k, dy, p.shape, reduction)), None
+        return k.multiply(k.multiply(slope, inside), _each(k, dy, p.shape, reduction)), None
 
 
 @op("z[...], target[...] -> loss[]", formula="loss = mean (softplus(z) - t z)", slope="dz = (σ(z) - t) / n")
@@ -199,7 +203,7 @@ class binary_cross_entropy_with_logits:
 
     def backward(k, saved, dy):
         z, t, reduction = saved
-        return k.multiply(k.subtract(k.sigmoid(z), t), _spread(k, dy, z.shape, reduction)), None
+        return k.multiply(k.subtract(k.sigmoid(z), t), _each(k, dy, z.shape, reduction)), None
 
 
 def _check_smoothing(smoothing: float) -> float:

@@ -69,9 +69,9 @@ class BadCall:
 
 def broadcast_shape(*shapes: tuple[int, ...] | None, **attributes: Any) -> tuple[int, ...]:
     """NumPy's broadcasting rule on shapes, whatever the attributes.  Raises : ShapeError."""
-    distinct = {s for s in shapes if s}
-    if len(distinct) < 2:  # equal shapes and numbers: nearly every call, and NumPy's function takes microseconds
-        return distinct.pop() if distinct else ()
+    first = shapes[0]
+    if first is not None and (len(shapes) == 1 or (len(shapes) == 2 and (shapes[1] == first or shapes[1] == ()))):
+        return first  # nearly every call, and NumPy's function takes microseconds
     known = [s for s in shapes if s is not None]
     try:
         return np.broadcast_shapes(*known)
@@ -120,13 +120,15 @@ class Op:
 
     def apply(self, args: tuple, attributes: dict) -> Any:
         """`__call__` after `arguments`: inputs and canonical attributes."""
-        first = _leading_tensor(args)
+        first = args[0] if args else None
+        if not isinstance(first, Tensor) or first.data.dtype.kind != "f":
+            first = _leading_tensor(args)
         device, dtype = first.device, first.data.dtype
         inputs: list = []
         arrays: list = []
         shapes: list = []
+        needs: list = []
         meta = device == "meta"
-        record = False
         for x in args:
             if not isinstance(x, Tensor):
                 if x is None or is_number(x):
@@ -134,6 +136,7 @@ class Op:
                     inputs.append(x)
                     arrays.append(x)
                     shapes.append(None if x is None else ())
+                    needs.append(False)
                     continue
                 x = as_tensor(x, first)
             data = x.data
@@ -143,10 +146,10 @@ class Op:
                 raise DTypeError(
                     f"{self.name}: inputs are {dtype} and {data.dtype}; convert one with .astype({str(dtype)!r})"
                 )
-            record = record or x.requires_grad
             inputs.append(x)
             arrays.append(data)
             shapes.append(data.shape)
+            needs.append(x.requires_grad)
         try:
             shape = self._shape(*shapes, **attributes)
         except ShapeError as error:
@@ -159,18 +162,14 @@ class Op:
             out = Tensor.wrap(MetaArray(shape, result_dtype), "meta")
             return (out, *(None,) * self.auxiliary) if self.auxiliary else out
         result = self._forward(kernels(device), *arrays, **attributes)
-        y, saved = result[0], result[1]
-        if record and self.differentiable and tape.is_recording() and y.dtype.kind == "f":
-            needs = tuple([isinstance(x, Tensor) and x.requires_grad for x in inputs])
-            if self.nondiff:
-                needs = tuple([n and i not in self.nondiff for i, n in enumerate(needs)])
-            record = any(needs)
-        else:
-            record = False
-        if record:
-            out = Tensor.of_node(y, device, tape.Node(self, tuple(inputs), needs, saved, id(y)))
-        else:
-            out = Tensor.wrap(y, device)
+        y = result[0]
+        out = Tensor.wrap(y, device)
+        for i in self.nondiff:
+            if i < len(needs):
+                needs[i] = False
+        if True in needs and self.differentiable and tape.is_recording() and y.dtype.kind == "f":
+            out.node = tape.Node(self, tuple(inputs), tuple(needs), result[1], id(y))
+            out.requires_grad = True
         return out if len(result) == 2 else (out, *result[2:])
 
     def _check_devices(self, a: str, b: str) -> bool:
@@ -250,7 +249,7 @@ def unbroadcast(k: Any, dy: Any, shape: tuple[int, ...]) -> Any:
 
 def spread(k: Any, dy: Any, shape: tuple[int, ...]) -> Any:
     """dy stretched to `shape` in memory of its own: fast kernels take no arrays with strides of 0."""
-    return dy if tuple(dy.shape) == tuple(shape) else k.copy(k.broadcast_to(dy, shape))
+    return dy if tuple(dy.shape) == tuple(shape) else k.spread(dy, shape)
 
 
 def shape_of(x: Any) -> tuple[int, ...]:

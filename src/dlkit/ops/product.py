@@ -130,16 +130,22 @@ class linear:
         ]
 
     def forward(k, x, w, b, *, activation):
-        rows = k.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
-        y = k.reshape(k.linear_forward(rows, w, b, activation), (*x.shape[:-1], w.shape[1]))
+        y = k.linear_forward(_rows(k, x), w, b, activation)
+        if len(x.shape) != 2:
+            y = k.reshape(y, (*x.shape[:-1], w.shape[1]))
         return y, (x, w, y if activation else None, activation)
 
     def backward(k, saved, dy, needs):
         x, w, y, activation = saved
-        dz = k.reshape(activation_backward(k, dy, y, activation), (math.prod(x.shape[:-1]), w.shape[1]))
-        rows = k.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
+        dz = _rows(k, activation_backward(k, dy, y, activation))
+        dx = k.matmul(dz, w, False, True) if needs[0] else None
         return (
-            k.reshape(k.matmul(dz, w, False, True), tuple(x.shape)) if needs[0] else None,
-            k.matmul(rows, dz, True, False) if needs[1] else None,
+            k.reshape(dx, tuple(x.shape)) if needs[0] and len(x.shape) != 2 else dx,
+            k.matmul(_rows(k, x), dz, True, False) if needs[1] else None,
             k.sum(dz, (0,), False) if needs[2] else None,
         )
+
+
+def _rows(k, x):
+    """x[..., C] as a matrix with C columns."""
+    return x if len(x.shape) == 2 else k.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))

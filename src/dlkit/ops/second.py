@@ -32,6 +32,11 @@ def _copy(x: Tensor) -> Tensor:
     return x
 
 
+@formula_of("spread")
+def _spread(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    return OPS["broadcast_to"](x, shape=shape)
+
+
 def _call_op(op: Op) -> Callable:
     import inspect
 

@@ -20,6 +20,13 @@ def broadcast_to(x, shape):
     return np.broadcast_to(x, shape)
 
 
+def spread(x, shape):
+    """x repeated along axes of size 1 and new leading axes, each copy in memory of its own"""
+    y = np.empty(shape, x.dtype)
+    y[...] = x
+    return y
+
+
 @kernel
 def concat(xs, axis):
     """The arrays one after another along `axis`"""
