@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "dlkit"
 # from the bottom up; a module may import from its own layer and from those before it
 LAYERS = [
-    {"errors", "registry", "random", "threads", "_native"},
+    {"errors", "registry", "random", "threads", "memory", "_native"},
     {"backends"},
     {"tensor", "tape", "ops"},
     {"nn", "data"},

@@ -9,7 +9,12 @@ cimport numpy as cnp
 from libc.stddef cimport ptrdiff_t
 from libc.stdlib cimport free, malloc
 
+cdef extern from "dl_array.h":
+    object dl_new_array(int ndim, cnp.npy_intp *shape, int type)
+    int dl_array_import() except -1
+
 cnp.import_array()
+dl_array_import()
 
 cdef extern from "dl_memory.h":
     void dl_keep_memory()
@@ -98,7 +103,7 @@ cdef inline cnp.ndarray ready(object x):
 cdef cnp.ndarray result(int ndim, cnp.npy_intp *size, int t, out):
     """A new array; or `out`, which only tests give, to see what is written beside it."""
     if out is None:
-        return cnp.PyArray_EMPTY(ndim, size, t, 0)
+        return dl_new_array(ndim, size, t)
     if kind(out) != t or not cnp.PyArray_ISCARRAY(out) or cnp.PyArray_NDIM(out) != ndim:
         raise ValueError("out: wrong dtype, layout or number of axes")
     for i in range(ndim):
@@ -145,7 +150,7 @@ cdef cnp.ndarray product(cnp.ndarray a, cnp.ndarray b, cnp.ndarray bias, int t, 
         raise shape_error("product", a, b)
     cdef cnp.npy_intp size[2]
     size[0], size[1] = M, O
-    cdef cnp.ndarray y = cnp.PyArray_EMPTY(2, size, t, 0)
+    cdef cnp.ndarray y = dl_new_array(2, size, t)
     cdef void *pa = cnp.PyArray_DATA(a)
     cdef void *pb = cnp.PyArray_DATA(b)
     cdef void *py = cnp.PyArray_DATA(y)
@@ -201,7 +206,7 @@ cdef batched(cnp.ndarray a, cnp.ndarray b, int t, bint ta, bint tb):
         size[d] = eb if ea == 1 else ea
         count *= size[d]
     size[n - 2], size[n - 1] = M, O
-    cdef cnp.ndarray out = cnp.PyArray_EMPTY(n, size, t, 0)
+    cdef cnp.ndarray out = dl_new_array(n, size, t)
     if cnp.PyArray_SIZE(out) == 0:
         return out
     cdef ptrdiff_t *offsets = <ptrdiff_t *>malloc(2 * count * sizeof(ptrdiff_t))

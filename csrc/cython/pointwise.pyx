@@ -10,7 +10,12 @@ from cpython.long cimport PyLong_CheckExact
 from dl_pointwise cimport *
 from libc.stdint cimport int64_t, uint8_t
 
+cdef extern from "dl_array.h":
+    object dl_new_array(int ndim, cnp.npy_intp *shape, int type)
+    int dl_array_import() except -1
+
 cnp.import_array()
+dl_array_import()
 
 cdef const dl_pointwise *T = dl_pointwise_kernels()
 cdef long SMALL = 8192  # below this many elements, giving the GIL away costs more than it is worth
@@ -81,20 +86,19 @@ cdef inline long last_dim(object x) noexcept:
 
 
 cdef inline object like(object x):
-    return cnp.PyArray_EMPTY(cnp.PyArray_NDIM(<cnp.ndarray>x), cnp.PyArray_DIMS(<cnp.ndarray>x),
-                             cnp.PyArray_TYPE(<cnp.ndarray>x), 0)
+    return dl_new_array(cnp.PyArray_NDIM(<cnp.ndarray>x), cnp.PyArray_DIMS(<cnp.ndarray>x), cnp.PyArray_TYPE(<cnp.ndarray>x))
 
 
 cdef inline object row_like(object x, long c):
     cdef cnp.npy_intp shape = c
-    return cnp.PyArray_EMPTY(1, &shape, cnp.PyArray_TYPE(<cnp.ndarray>x), 0)
+    return dl_new_array(1, &shape, cnp.PyArray_TYPE(<cnp.ndarray>x))
 
 
 cdef inline object image_like(object x, long h, long w, int typenum):
     """An empty [n, h, w, c] with x's n and c."""
     cdef cnp.npy_intp shape[4]
     shape[0], shape[1], shape[2], shape[3] = dim(x, 0), h, w, dim(x, 3)
-    return cnp.PyArray_EMPTY(4, shape, typenum, 0)
+    return dl_new_array(4, shape, typenum)
 
 
 cdef inline bint has_shape(object x, long n, long h, long w, long c) noexcept:
@@ -362,7 +366,7 @@ def sum(x, axes, bint keepdims):
         if not reduced[i] or keepdims:
             shape[out] = 1 if reduced[i] else dim(x, i)
             out += 1
-    y = cnp.PyArray_EMPTY(out, shape, cnp.PyArray_TYPE(<cnp.ndarray>x), 0)
+    y = dl_new_array(out, shape, cnp.PyArray_TYPE(<cnp.ndarray>x))
     cdef void *px = data(x)
     cdef void *py = data(y)
     with nogil:

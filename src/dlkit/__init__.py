@@ -8,7 +8,7 @@
 Nothing heavy (Numba, matplotlib, scikit-learn, a data set) is imported before it is needed.
 """
 
-from dlkit import random
+from dlkit import memory, random
 from dlkit.backends import trace, use_backend
 from dlkit.ops import *  # noqa: F403 - every op by its own name
 from dlkit.ops import OPS
@@ -18,4 +18,4 @@ from dlkit.tensor import Tensor
 
 __version__ = "0.1.0"
 
-__all__ = ["OPS", "Tensor", "grad", "no_grad", "random", "split", "trace", "use_backend", *OPS.names()]
+__all__ = ["OPS", "Tensor", "grad", "memory", "no_grad", "random", "split", "trace", "use_backend", *OPS.names()]

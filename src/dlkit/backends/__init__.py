@@ -182,7 +182,7 @@ def _dispatcher(name: str, order: list[Backend], strict: bool) -> Callable:
     if strict:
         candidates = candidates[:1]
     first_name, first = candidates[0]
-    others, log = candidates[1:], _log
+    others = candidates[1:]
 
     def call(*args: Any) -> Any:
         result = first(*args)
@@ -190,12 +190,15 @@ def _dispatcher(name: str, order: list[Backend], strict: bool) -> Callable:
             return result
         return _first_taker(name, others, args, ((first_name, result.why),))[0]
 
+    if (log := _log) is None:
+        return call
+
     def traced(*args: Any) -> Any:
         result, backend, declined = _first_taker(name, candidates, args)
         log.append(TraceEntry(name, backend, declined))
         return result
 
-    return call if log is None else traced
+    return traced
 
 
 def _first_taker(
