@@ -1,6 +1,7 @@
 """The pool behind large results: reused, bounded, given back, safe to hold on to."""
 
 import gc
+import itertools
 import threading
 import tracemalloc
 
@@ -60,7 +61,7 @@ def test_arrays_start_on_cache_lines_and_do_not_overlap():
     held = [relu_of(1 + i % 3) for i in range(20)]
     spans = sorted((a.ctypes.data, a.ctypes.data + a.nbytes) for a in held)
     assert all(start % 64 == 0 for start, _ in spans)
-    assert all(end <= start for (_, end), (start, _) in zip(spans, spans[1:]))
+    assert all(end <= start for (_, end), (start, _) in itertools.pairwise(spans))
 
 
 def test_release_gives_everything_back():
