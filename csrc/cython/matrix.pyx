@@ -26,9 +26,15 @@ cdef extern from "dl_threads.h":
     int dl_has_openmp()
 
 cdef extern from "dl_matrix.h":
+    enum dl_algorithm:
+        DL_AUTO
+        DL_DIRECT
+        DL_WINOGRAD
+        DL_WINOGRAD2
     struct dl_conv2d:
         ptrdiff_t N, H, W, C, K, R, S, OH, OW
         ptrdiff_t stride_h, stride_w, pad_top, pad_left, dil_h, dil_w, groups
+        dl_algorithm algorithm
     int dl_matmul_f32(const float *, const float *, const float *, float *, ptrdiff_t, ptrdiff_t, ptrdiff_t, int, int, int) nogil
     int dl_matmul_f64(const double *, const double *, const double *, double *, ptrdiff_t, ptrdiff_t, ptrdiff_t, int, int, int) nogil
     int dl_matmul_batch_f32(const float *, const float *, float *, ptrdiff_t, const ptrdiff_t *, const ptrdiff_t *,
@@ -247,8 +253,22 @@ def linear_forward(x, w, b, activation):
     return product(x, w, b, t, False, False, activation_code(activation))
 
 
-cdef int geometry(dl_conv2d *s, size, kernel, stride, padding, dilation, ptrdiff_t groups, ptrdiff_t C, ptrdiff_t K) except -1:
+cdef dl_algorithm algorithm_code(str name) except *:
+    if name == "auto":
+        return DL_AUTO
+    if name == "direct":
+        return DL_DIRECT
+    if name == "winograd":
+        return DL_WINOGRAD
+    if name == "winograd2":
+        return DL_WINOGRAD2
+    raise ValueError(f"algorithm (={name!r}) is none of 'auto', 'direct', 'winograd', 'winograd2'")
+
+
+cdef int geometry(dl_conv2d *s, size, kernel, stride, padding, dilation, ptrdiff_t groups, ptrdiff_t C, ptrdiff_t K,
+                  str algorithm) except -1:
     """Fills everything but N; OH and OW follow from the rest."""
+    s.algorithm = algorithm_code(algorithm)
     cdef ptrdiff_t bottom, right
     s.H, s.W = size
     s.R, s.S = kernel
@@ -273,7 +293,7 @@ cdef int geometry(dl_conv2d *s, size, kernel, stride, padding, dilation, ptrdiff
     return 0
 
 
-def conv2d_forward(x, w, b, stride, padding, dilation, ptrdiff_t groups, activation, out=None):
+def conv2d_forward(x, w, b, stride, padding, dilation, ptrdiff_t groups, activation, str algorithm="auto", out=None):
     cdef int t = kind(x), code = activation_code(activation), failed
     if t == 0 or kind(w) != t or (b is not None and kind(b) != t):
         return DECLINE
@@ -283,7 +303,7 @@ def conv2d_forward(x, w, b, stride, padding, dilation, ptrdiff_t groups, activat
     cdef cnp.npy_intp *dx = cnp.PyArray_DIMS(ax)
     cdef cnp.npy_intp *dw = cnp.PyArray_DIMS(aw)
     cdef dl_conv2d s
-    geometry(&s, (dx[1], dx[2]), (dw[0], dw[1]), stride, padding, dilation, groups, dx[3], dw[3])
+    geometry(&s, (dx[1], dx[2]), (dw[0], dw[1]), stride, padding, dilation, groups, dx[3], dw[3], algorithm)
     s.N = dx[0]
     if dw[2] * groups != s.C:
         raise shape_error(f"conv2d with groups (={groups})", x, w)
@@ -309,7 +329,7 @@ def conv2d_forward(x, w, b, stride, padding, dilation, ptrdiff_t groups, activat
     return y
 
 
-def conv2d_backward_input(dy, w, size, stride, padding, dilation, ptrdiff_t groups, out=None):
+def conv2d_backward_input(dy, w, size, stride, padding, dilation, ptrdiff_t groups, str algorithm="auto", out=None):
     cdef int t = kind(dy), failed
     if t == 0 or kind(w) != t:
         return DECLINE
@@ -319,7 +339,7 @@ def conv2d_backward_input(dy, w, size, stride, padding, dilation, ptrdiff_t grou
     cdef cnp.npy_intp *d = cnp.PyArray_DIMS(ay)
     cdef cnp.npy_intp *dw = cnp.PyArray_DIMS(aw)
     cdef dl_conv2d s
-    geometry(&s, size, (dw[0], dw[1]), stride, padding, dilation, groups, dw[2] * groups, dw[3])
+    geometry(&s, size, (dw[0], dw[1]), stride, padding, dilation, groups, dw[2] * groups, dw[3], algorithm)
     s.N = d[0]
     if d[1] != s.OH or d[2] != s.OW or d[3] != s.K:
         raise shape_error(f"conv2d_backward_input of size {size}", dy, w)
@@ -339,7 +359,7 @@ def conv2d_backward_input(dy, w, size, stride, padding, dilation, ptrdiff_t grou
     return dx
 
 
-def conv2d_backward_weight(x, dy, kernel, stride, padding, dilation, ptrdiff_t groups, out=None):
+def conv2d_backward_weight(x, dy, kernel, stride, padding, dilation, ptrdiff_t groups, str algorithm="auto", out=None):
     cdef int t = kind(x), failed
     if t == 0 or kind(dy) != t:
         return DECLINE
@@ -349,7 +369,7 @@ def conv2d_backward_weight(x, dy, kernel, stride, padding, dilation, ptrdiff_t g
     cdef cnp.npy_intp *d = cnp.PyArray_DIMS(ax)
     cdef cnp.npy_intp *e = cnp.PyArray_DIMS(ay)
     cdef dl_conv2d s
-    geometry(&s, (d[1], d[2]), kernel, stride, padding, dilation, groups, d[3], e[3])
+    geometry(&s, (d[1], d[2]), kernel, stride, padding, dilation, groups, d[3], e[3], algorithm)
     s.N = d[0]
     if e[0] != s.N or e[1] != s.OH or e[2] != s.OW:
         raise shape_error(f"conv2d_backward_weight of kernel {kernel}", x, dy)

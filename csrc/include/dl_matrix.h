@@ -8,9 +8,12 @@
 #include <stddef.h>
 #include "dl_matrix_kernels.h"
 
+enum dl_algorithm { DL_AUTO = 0, DL_DIRECT = 1, DL_WINOGRAD = 2, DL_WINOGRAD2 = 3 }; /* F(4x4, 3x3), F(2x2, 3x3) */
+
 struct dl_conv2d {
     ptrdiff_t N, H, W, C, K, R, S, OH, OW;
     ptrdiff_t stride_h, stride_w, pad_top, pad_left, dil_h, dil_w, groups;
+    enum dl_algorithm algorithm; /* what was asked for */
 };
 
 #define DL_MATRIX_API(REAL, T)                                                                                         \

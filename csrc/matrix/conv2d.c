@@ -1,4 +1,6 @@
+#include "choose.h"
 #include "internal.h"
+#include "winograd.h"
 
 #define PASTE2(a, b) a##_##b
 #define PASTE(a, b) PASTE2(a, b)
