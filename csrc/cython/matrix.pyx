@@ -47,6 +47,8 @@ cdef extern from "dl_matrix.h":
     int dl_conv2d_backward_input_f64(dl_conv2d *, const double *, const double *, double *) nogil
     int dl_conv2d_backward_weight_f32(dl_conv2d *, const float *, const float *, float *) nogil
     int dl_conv2d_backward_weight_f64(dl_conv2d *, const double *, const double *, double *) nogil
+    const char *dl_conv2d_algorithm(dl_conv2d *, int, size_t)
+    void dl_winograd_transform(int, ptrdiff_t, const float *, float *, ptrdiff_t)
 
 cdef enum:
     FLAGS = cnp.NPY_ARRAY_C_CONTIGUOUS | cnp.NPY_ARRAY_ALIGNED | cnp.NPY_ARRAY_NOTSWAPPED
@@ -290,7 +292,37 @@ cdef int geometry(dl_conv2d *s, size, kernel, stride, padding, dilation, ptrdiff
     if room_h < 0 or room_w < 0:
         raise ValueError(f"the kernel {kernel} with dilation {dilation} is larger than the padded image {size} with {padding}")
     s.OH, s.OW = room_h // s.stride_h + 1, room_w // s.stride_w + 1
+    if s.algorithm > DL_DIRECT and not (s.R == s.S == 3 and s.stride_h == s.stride_w == s.dil_h == s.dil_w == s.groups == 1):
+        raise ValueError(f"algorithm {algorithm!r} must have a 3×3 kernel, stride 1, dilation 1 and one group")
     return 0
+
+
+def conv2d_algorithm(x_shape, w_shape, stride=(1, 1), padding=(0, 0, 0, 0), dilation=(1, 1), groups=1, dtype="float32",
+                     algorithm="auto"):
+    """How a convolution is computed here: three names, of the forward pass and of the gradients of input and weights, each
+    "winograd", "winograd2", "direct", "product" (1×1: a product of matrices) or "depthwise"."""
+    cdef dl_conv2d s
+    cdef int direction
+    cdef size_t size = cnp.dtype(dtype).itemsize
+    geometry(&s, x_shape[1:3], w_shape[:2], stride, padding, dilation, groups, x_shape[3], w_shape[3], algorithm)
+    s.N = x_shape[0]
+    return tuple([dl_conv2d_algorithm(&s, direction, size).decode() for direction in range(3)])
+
+
+def winograd_transform(name, ptrdiff_t m, x):
+    """A 2-D transform of F(m×m, 3×3), m 2 or 4, of x [rows, columns, channels]: for tests. name: "input", "weight", "output",
+    "gradient" or "weight_gradient"; channels a multiple of 16."""
+    cdef int code = ("input", "weight", "output", "gradient", "weight_gradient").index(name)
+    before, after = ((m + 2, m + 2), (3, m + 2), (m + 2, m), (m, m + 2), (m + 2, 3))[code]
+    shape = (before, before, x.shape[2])
+    if kind(x) != cnp.NPY_FLOAT or x.shape != shape or x.shape[2] % 16 or m not in (2, 4):
+        raise ValueError(f"winograd_transform: x must be float32 of shape {shape}, its channels a multiple of 16, m (={m}) 2 or 4")
+    cdef cnp.ndarray a = ready(x)
+    cdef cnp.npy_intp size[3]
+    size[0], size[1], size[2] = after, after, shape[2]
+    cdef cnp.ndarray y = cnp.PyArray_EMPTY(3, size, cnp.NPY_FLOAT, 0)
+    dl_winograd_transform(code, m, <float *>cnp.PyArray_DATA(a), <float *>cnp.PyArray_DATA(y), size[2])
+    return y
 
 
 def conv2d_forward(x, w, b, stride, padding, dilation, ptrdiff_t groups, activation, str algorithm="auto", out=None):

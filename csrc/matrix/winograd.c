@@ -3,23 +3,17 @@
  *     V[p][tile][c] = B^T d B      U[p][c][k] = G g G^T      M[p][tile][k] = sum_c V[p][tile][c] U[p][c][k]      y = A^T M A
  *
  * The P products are the row tiles of dl_matrix_kernels.h. The input gradient is the same with dy for x and turned weights.
- * Two orders of work:
- *
- * by tiles    U of all weights once; then each task takes a group of tiles from x to y, V and one panel of M staying in L2.
- * by columns  for many weights and few tiles, where U would be larger than everything else: V of all tiles once; then each
- *             task takes a panel of output channels through all tiles, making the panel's U on the way, slice by slice.
+ * First U of all weights; then each task takes a group of tiles from x to y, V and one panel of M staying in L2 while U
+ * passes by from L3. Weights whose U would not fit into L3 go slab by slab of output channels.
  */
 #include "winograd.h"
 
-#include <stdlib.h>
-
 enum {
-    BLOCK_BYTES = 224 * 1024,   /* V of a group, by tiles */
-    SLICE_BYTES = 160 * 1024,   /* U of a slice, by columns */
-    PANEL_BYTES = 192 * 1024,   /* M of a panel, by columns */
-    CHUNK_BYTES = 12 << 20,     /* V, by columns: more tiles go in chunks */
-    GROUP_MAX = 48,
-    FEW_TILES = 8               /* tiles in a task that only transforms */
+    BLOCK_BYTES = 160 * 1024, /* V of a group of tiles */
+    SLAB_BYTES = 12 << 20,    /* U */
+    GROUP_MAX = 36,           /* tiles in a group */
+    DEPTH = 128,              /* channels in a sum that is kept in registers */
+    SLICE = 32                /* channels in a task of the weights' transform */
 };
 
 struct filters { /* 3x3 matrices in the letters of the product: depth in, columns out */
@@ -34,9 +28,9 @@ struct forward {
     struct dl_squares in;
     struct filters filters;
     const float *bias;
-    float *y, *u, *v, *scratch;
-    ptrdiff_t OH, OW, K, planes, panels, tiles;
-    ptrdiff_t group, slice, chunk, first; /* tiles in a group, channels in a slice of U; tiles in a chunk, its first */
+    float *y, *u, *scratch;
+    ptrdiff_t OH, OW, K, planes, tiles;
+    ptrdiff_t groups, group, slab, panel0, panel1; /* tiles: groups of up to `group`; panels: in a slab, first and end of the present one */
     ptrdiff_t u_plane, u_panel, v_plane, m_plane;
     size_t scratch_each;
     ptrdiff_t next;
@@ -68,36 +62,40 @@ const float *dl_square(const struct dl_squares *s, ptrdiff_t t, float *patch, st
     return patch;
 }
 
-/* U of channels c0 ... c0+depth-1 and one panel: u[p*u_plane + c*width + k]. taps: 9 * depth * width numbers. */
-static void weight_slice(const struct forward *q, ptrdiff_t panel, ptrdiff_t c0, ptrdiff_t depth, float *u, ptrdiff_t u_plane, float *taps) {
+/* U of `depth` channels from c0 on and of one panel: u[p*u_plane + c*width + k]. taps: 9 * depth * width numbers. */
+static void weight_slice(const struct forward *q, ptrdiff_t panel, ptrdiff_t c0, ptrdiff_t depth, float *u, float *taps) {
     const struct filters *w = &q->filters;
     ptrdiff_t o = panel * q->k->panel, columns = MIN(q->k->panel, q->K - o), width = dl_round_up(columns, q->k->vl);
     const float *from = w->w + (w->transposed ? o * w->ld + c0 : c0 * w->ld + o);
     ptrdiff_t size = depth * width;
+    const struct dl_plane at = {3 * size, size}, planes = {(q->f->m + 2) * q->u_plane, q->u_plane};
     for (ptrdiff_t tap = 0; tap < 9; tap++)
         q->k->pack(taps + tap * size, width, from + tap * w->tap, w->ld, depth, columns, w->transposed);
-    q->f->weight(taps, &(struct dl_plane){3 * size, size}, u, &(struct dl_plane){(q->f->m + 2) * u_plane, u_plane}, size);
+    q->f->weight(taps, &at, u + c0 * width, &planes, size);
 }
 
 /* V of `count` tiles from `tile` on, from v on. */
 static void input_tiles(const struct forward *q, ptrdiff_t tile, ptrdiff_t count, float *v, float *patch) {
-    struct dl_plane at, planes = {(q->f->m + 2) * q->v_plane, q->v_plane};
+    const struct dl_plane planes = {(q->f->m + 2) * q->v_plane, q->v_plane};
+    struct dl_plane at;
     for (ptrdiff_t t = 0; t < count; t++) {
         const float *d = dl_square(&q->in, tile + t, patch, &at);
         q->f->input(d, &at, v + t * q->in.wide, &planes, q->in.wide);
     }
 }
 
-/* M [p][count][width] of one panel from channels c0 ... c0+depth-1. */
-static void multiply(const struct forward *q, const float *v, ptrdiff_t count, const float *u, ptrdiff_t u_plane, ptrdiff_t width,
-                     ptrdiff_t c0, ptrdiff_t depth, float *m) {
-    const ptrdiff_t zero = 0;
-    struct dl_tile_f32 tile = {.n_seg = 1, .run = depth, .seg_a = &zero, .seg_b = &zero, .pix = q->in.wide, .y_pix = width,
-                               .columns = width, .accumulate = c0 > 0};
-    for (ptrdiff_t p = 0; p < q->planes; p++) {
-        tile.b = u + p * u_plane;
-        q->k->row(&tile, v + p * q->v_plane + c0, m + p * q->m_plane, count);
-    }
+/* M [p][count][width] of one panel. Long sums are cut: the error of each part stays small. */
+static void multiply(const struct forward *q, const float *v, ptrdiff_t count, const float *u, ptrdiff_t width, float *m) {
+    const ptrdiff_t zero = 0, parts = dl_ceil_div(q->in.C, DEPTH);
+    struct dl_tile_f32 tile = {.n_seg = 1, .seg_a = &zero, .seg_b = &zero, .pix = q->in.wide, .y_pix = width, .columns = width};
+    for (ptrdiff_t p = 0; p < q->planes; p++)
+        for (ptrdiff_t part = 0; part < parts; part++) {
+            ptrdiff_t c0 = q->in.C * part / parts;
+            tile.run = q->in.C * (part + 1) / parts - c0;
+            tile.accumulate = part > 0;
+            tile.b = u + p * q->u_plane + c0 * width;
+            q->k->row(&tile, v + p * q->v_plane + c0, m + p * q->m_plane, count);
+        }
 }
 
 /* y of one panel of `count` tiles. Tiles that are not whole, and what only `activate` knows, go through `patch`. */
@@ -128,16 +126,13 @@ static ptrdiff_t panel_width(const struct forward *q, ptrdiff_t panel) {
 
 static float *own_scratch(const struct forward *q, int id) { return (float *)((char *)q->scratch + (size_t)id * q->scratch_each); }
 
-/* -- by tiles -- */
-
 static void weights_body(void *arg, int id, int threads) {
     struct forward *q = arg;
     (void)threads;
-    ptrdiff_t slices = dl_ceil_div(q->in.C, q->slice);
-    for (ptrdiff_t task; (task = dl_next(&q->next)) < q->panels * slices;) {
-        ptrdiff_t panel = task / slices, c0 = task % slices * q->slice;
-        weight_slice(q, panel, c0, MIN(q->slice, q->in.C - c0), q->u + panel * q->u_panel + c0 * panel_width(q, panel), q->u_plane,
-                     own_scratch(q, id));
+    ptrdiff_t slices = dl_ceil_div(q->in.C, SLICE);
+    for (ptrdiff_t task; (task = dl_next(&q->next)) < (q->panel1 - q->panel0) * slices;) {
+        ptrdiff_t panel = task / slices, c0 = task % slices * SLICE;
+        weight_slice(q, q->panel0 + panel, c0, MIN(SLICE, q->in.C - c0), q->u + panel * q->u_panel, own_scratch(q, id));
     }
 }
 
@@ -145,112 +140,50 @@ static void tiles_body(void *arg, int id, int threads) {
     struct forward *q = arg;
     (void)threads;
     float *patch = own_scratch(q, id), *m = patch + q->planes * MAX(q->in.wide, q->k->panel), *v = m + q->planes * q->m_plane;
-    ptrdiff_t groups = dl_ceil_div(q->tiles, q->group);
-    for (ptrdiff_t task; (task = dl_next(&q->next)) < groups;) {
-        ptrdiff_t tile = q->tiles * task / groups, count = q->tiles * (task + 1) / groups - tile;
+    for (ptrdiff_t task; (task = dl_next(&q->next)) < q->groups;) {
+        ptrdiff_t tile = q->tiles * task / q->groups, count = q->tiles * (task + 1) / q->groups - tile;
         input_tiles(q, tile, count, v, patch);
-        for (ptrdiff_t panel = 0; panel < q->panels; panel++) {
-            multiply(q, v, count, q->u + panel * q->u_panel, q->u_plane, panel_width(q, panel), 0, q->in.C, m);
+        for (ptrdiff_t panel = q->panel0; panel < q->panel1; panel++) {
+            multiply(q, v, count, q->u + (panel - q->panel0) * q->u_panel, panel_width(q, panel), m);
             output_tiles(q, tile, count, panel, m, patch);
         }
     }
 }
 
-static int by_tiles(struct forward *q, int threads) {
-    ptrdiff_t P = q->planes, points = q->k->points;
+static int run(struct forward *q, const float *bias, int threads) {
+    ptrdiff_t P = q->planes, points = q->k->points, panel = q->k->panel, panels = dl_ceil_div(q->K, panel);
     ptrdiff_t room = BLOCK_BYTES / (ptrdiff_t)sizeof(float) / (P * q->in.wide) / points * points;
-    if (getenv("WG_T")) room = atoi(getenv("WG_T")); else
     room = MIN(MAX(room, points), GROUP_MAX / points * points);
-    q->group = MIN(room, MAX(dl_ceil_div(q->tiles, 2 * threads), 1));
-    q->slice = 32;
+    q->groups = MAX(dl_ceil_div(q->tiles, room), MIN(dl_ceil_div(q->tiles, points), 2 * threads));
+    q->group = dl_ceil_div(q->tiles, q->groups);
     q->v_plane = dl_plane_distance(q->group * q->in.wide);
-    q->m_plane = dl_plane_distance(q->group * q->k->panel);
-    q->u_plane = dl_plane_distance(q->in.C * q->k->panel);
-    q->u_panel = P * q->u_plane;
-    size_t patch = (size_t)(P * MAX(q->in.wide, q->k->panel)), taps = (size_t)(9 * q->slice * q->k->panel);
-    q->scratch_each = dl_round_up(sizeof(float) * MAX(taps, patch + (size_t)(P * (q->m_plane + q->v_plane))), 64);
-    size_t u = dl_times(sizeof(float), dl_times((size_t)q->panels, (size_t)q->u_panel));
-    char *block = dl_workspace_take(dl_plus(u, dl_times(q->scratch_each, (size_t)threads)));
-    if (block == NULL) return -1;
-    q->u = (float *)block;
-    q->scratch = (float *)(block + u);
-    q->next = 0;
-    dl_parallel(q->in.C * q->K > 1024 ? threads : 1, weights_body, q);
-    q->next = 0;
-    dl_parallel(threads, tiles_body, q);
-    dl_workspace_give(block);
-    return 0;
-}
-
-/* -- by columns -- */
-
-static void input_body(void *arg, int id, int threads) {
-    struct forward *q = arg;
-    (void)threads;
-    ptrdiff_t end = MIN(q->chunk, q->tiles - q->first);
-    for (ptrdiff_t t; (t = FEW_TILES * dl_next(&q->next)) < end;)
-        input_tiles(q, q->first + t, MIN(FEW_TILES, end - t), q->v + t * q->in.wide, own_scratch(q, id));
-}
-
-static void columns_body(void *arg, int id, int threads) {
-    struct forward *q = arg;
-    (void)threads;
-    float *taps = own_scratch(q, id), *m = taps + MAX(9 * q->slice, q->planes) * q->k->panel, *u = m + q->planes * q->m_plane;
-    ptrdiff_t tiles = MIN(q->chunk, q->tiles - q->first), groups = dl_ceil_div(tiles, q->group);
-    for (ptrdiff_t task; (task = dl_next(&q->next)) < q->panels * groups;) {
-        ptrdiff_t panel = task / groups, group = task % groups;
-        ptrdiff_t tile = tiles * group / groups, count = tiles * (group + 1) / groups - tile;
-        for (ptrdiff_t c0 = 0; c0 < q->in.C; c0 += q->slice) {
-            ptrdiff_t depth = MIN(q->slice, q->in.C - c0);
-            weight_slice(q, panel, c0, depth, u, q->u_plane, taps);
-            multiply(q, q->v + tile * q->in.wide, count, u, q->u_plane, panel_width(q, panel), c0, depth, m);
-        }
-        output_tiles(q, q->first + tile, count, panel, m, taps);
-    }
-}
-
-static int by_columns(struct forward *q, int threads) {
-    ptrdiff_t P = q->planes, panel = q->k->panel;
-    q->slice = MAX(SLICE_BYTES / (ptrdiff_t)sizeof(float) / (P * panel) / 8 * 8, 8);
-    q->slice = dl_ceil_div(q->in.C, dl_ceil_div(q->in.C, q->slice));
-    q->chunk = MIN(q->tiles, MAX(CHUNK_BYTES / (ptrdiff_t)sizeof(float) / (P * q->in.wide), q->k->points));
-    ptrdiff_t most = MAX(PANEL_BYTES / (ptrdiff_t)sizeof(float) / (P * panel) / q->k->points * q->k->points, q->k->points);
-    q->group = dl_ceil_div(q->chunk, dl_ceil_div(q->chunk, most));
-    q->u_plane = dl_plane_distance(q->slice * panel);
     q->m_plane = dl_plane_distance(q->group * panel);
-    q->v_plane = dl_plane_distance(q->chunk * q->in.wide);
-    size_t multiplying = (size_t)(MAX(9 * q->slice, P) * panel + P * (q->m_plane + q->u_plane));
-    q->scratch_each = dl_round_up(sizeof(float) * MAX(multiplying, (size_t)(P * q->in.wide)), 64);
-    size_t v = dl_times(sizeof(float) * (size_t)P, (size_t)q->v_plane);
-    char *block = dl_workspace_take(dl_plus(v, dl_times(q->scratch_each, (size_t)threads)));
+    q->u_plane = dl_plane_distance(q->in.C * panel);
+    q->u_panel = P * q->u_plane;
+    ptrdiff_t slabs = MIN(dl_ceil_div(panels * q->u_panel * (ptrdiff_t)sizeof(float), SLAB_BYTES), panels);
+    q->slab = dl_ceil_div(panels, slabs);
+
+    size_t patch = (size_t)(P * MAX(q->in.wide, panel)), taps = (size_t)(9 * SLICE * panel);
+    q->scratch_each = dl_round_up(sizeof(float) * MAX(taps, patch + (size_t)(P * (q->m_plane + q->v_plane))), 64);
+    size_t padded = dl_round_up(sizeof(float) * (size_t)(panels * panel), 64);
+    size_t u = dl_times(sizeof(float), dl_times((size_t)q->slab, (size_t)q->u_panel));
+    char *block = dl_workspace_take(dl_plus(dl_plus(padded, u), dl_times(q->scratch_each, (size_t)threads)));
     if (block == NULL) return -1;
-    q->v = (float *)block;
-    q->scratch = (float *)(block + v);
-    for (q->first = 0; q->first < q->tiles; q->first += q->chunk) {
+    if (bias) { /* whole vectors are read from it */
+        q->bias = memset(block, 0, padded);
+        memcpy(block, bias, (size_t)q->K * sizeof(float));
+    }
+    q->u = (float *)(block + padded);
+    q->scratch = (float *)(block + padded + u);
+    for (q->panel0 = 0; q->panel0 < panels; q->panel0 = q->panel1) {
+        q->panel1 = MIN(q->panel0 + q->slab, panels);
         q->next = 0;
-        dl_parallel(threads, input_body, q);
+        dl_parallel(q->in.C * q->K > 1024 ? threads : 1, weights_body, q);
         q->next = 0;
-        dl_parallel(threads, columns_body, q);
+        dl_parallel(threads, tiles_body, q);
     }
     dl_workspace_give(block);
     return 0;
-}
-
-static int run(struct forward *q, const struct dl_conv2d *s, const float *bias, int threads) {
-    float *padded = NULL;
-    if (bias) { /* whole vectors are read from it */
-        size_t size = (size_t)(q->panels * q->k->panel);
-        padded = dl_workspace_take(dl_times(size, sizeof(float)));
-        if (padded == NULL) return -1;
-        memcpy(padded, bias, (size_t)q->K * sizeof(float));
-        memset(padded + q->K, 0, (size - (size_t)q->K) * sizeof(float));
-        q->bias = padded;
-    }
-    (void)s;
-    int columns = getenv("WG_COL") ? atoi(getenv("WG_COL")) : q->in.C * q->K >= 256*256;
-    int failed = columns ? by_columns(q, threads) : by_tiles(q, threads);
-    dl_workspace_give(padded);
-    return failed;
 }
 
 static double work(const struct dl_conv2d *s) {
@@ -261,7 +194,7 @@ static struct forward problem(const struct dl_winograd *f, const float *x, ptrdi
                               ptrdiff_t top, ptrdiff_t left, float *y, ptrdiff_t OH, ptrdiff_t OW, ptrdiff_t K) {
     const struct dl_kernels_f32 *k = &DL_PICK(dl_matrix_table)->f32;
     struct forward q = {
-        .k = k, .f = f, .y = y, .OH = OH, .OW = OW, .K = K, .planes = (f->m + 2) * (f->m + 2), .panels = dl_ceil_div(K, k->panel),
+        .k = k, .f = f, .y = y, .OH = OH, .OW = OW, .K = K, .planes = (f->m + 2) * (f->m + 2), 
         .in = {.x = x, .H = H, .W = W, .C = C, .wide = dl_round_up(C, k->vl), .edge = f->m + 2, .step = f->m, .top = top, .left = left,
                .rows = dl_ceil_div(OH, f->m), .columns = dl_ceil_div(OW, f->m)}};
     q.tiles = N * q.in.rows * q.in.columns;
@@ -273,11 +206,21 @@ int dl_winograd_forward(const struct dl_conv2d *s, const struct dl_winograd *f, 
     struct forward q = problem(f, x, s->N, s->H, s->W, s->C, -s->pad_top, -s->pad_left, y, s->OH, s->OW, s->K);
     q.filters = (struct filters){w, s->C * s->K, s->K, 0};
     q.activation = activation;
-    return run(&q, s, bias, dl_threads_for(work(s)));
+    return run(&q, bias, dl_threads_for(work(s)));
 }
 
 int dl_winograd_backward_input(const struct dl_conv2d *s, const struct dl_winograd *f, const float *dy, const float *w, float *dx) {
     struct forward q = problem(f, dy, s->N, s->OH, s->OW, s->K, s->pad_top - 2, s->pad_left - 2, dx, s->H, s->W, s->C);
     q.filters = (struct filters){w + 8 * s->C * s->K, -s->C * s->K, s->K, 1};
-    return run(&q, s, NULL, dl_threads_for(work(s)));
+    return run(&q, NULL, dl_threads_for(work(s)));
+}
+
+void dl_winograd_transform(int name, ptrdiff_t m, const float *from, float *to, ptrdiff_t channels) {
+    const struct dl_matrix_table *table = DL_PICK(dl_matrix_table);
+    const struct dl_winograd *f = m == 4 ? &table->winograd_4 : &table->winograd_2;
+    const ptrdiff_t before[] = {m + 2, 3, m + 2, m, m + 2}, after[] = {m + 2, m + 2, m, m + 2, 3};
+    const struct dl_plane at = {before[name] * channels, channels}, result = {after[name] * channels, channels};
+    dl_transform *const plain[] = {f->input, f->weight, NULL, f->gradient, f->weight_gradient};
+    if (plain[name]) plain[name](from, &at, to, &result, channels);
+    else f->output(from, &at, to, &result, channels, NULL, 0);
 }

@@ -7,8 +7,6 @@
 #define DL_MATRIX_WINOGRAD_H
 #include "internal.h"
 
-enum { WINOGRAD_EDGE = 6, WINOGRAD_PLANES = WINOGRAD_EDGE * WINOGRAD_EDGE };
-
 /* Tile (i, j) of an image is the square of `edge` pixels from row i*step + top and column j*step + left on; what lies
  * outside the image is 0. Tiles are numbered through all images, row by row. */
 struct dl_squares {
