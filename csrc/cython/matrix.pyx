@@ -31,9 +31,15 @@ cdef extern from "dl_threads.h":
     int dl_has_openmp()
 
 cdef extern from "dl_matrix.h":
+    enum dl_algorithm:
+        DL_AUTO
+        DL_DIRECT
+        DL_WINOGRAD
+        DL_WINOGRAD2
     struct dl_conv2d:
         ptrdiff_t N, H, W, C, K, R, S, OH, OW
         ptrdiff_t stride_h, stride_w, pad_top, pad_left, dil_h, dil_w, groups
+        dl_algorithm algorithm
     int dl_matmul_f32(const float *, const float *, const float *, float *, ptrdiff_t, ptrdiff_t, ptrdiff_t, int, int, int) nogil
     int dl_matmul_f64(const double *, const double *, const double *, double *, ptrdiff_t, ptrdiff_t, ptrdiff_t, int, int, int) nogil
     int dl_matmul_batch_f32(const float *, const float *, float *, ptrdiff_t, const ptrdiff_t *, const ptrdiff_t *,
@@ -46,6 +52,8 @@ cdef extern from "dl_matrix.h":
     int dl_conv2d_backward_input_f64(dl_conv2d *, const double *, const double *, double *) nogil
     int dl_conv2d_backward_weight_f32(dl_conv2d *, const float *, const float *, float *) nogil
     int dl_conv2d_backward_weight_f64(dl_conv2d *, const double *, const double *, double *) nogil
+    const char *dl_conv2d_algorithm(dl_conv2d *, int, size_t)
+    void dl_winograd_transform(int, ptrdiff_t, const float *, float *, ptrdiff_t)
 
 cdef enum:
     FLAGS = cnp.NPY_ARRAY_C_CONTIGUOUS | cnp.NPY_ARRAY_ALIGNED | cnp.NPY_ARRAY_NOTSWAPPED
@@ -252,8 +260,22 @@ def linear_forward(x, w, b, activation):
     return product(x, w, b, t, False, False, activation_code(activation))
 
 
-cdef int geometry(dl_conv2d *s, size, kernel, stride, padding, dilation, ptrdiff_t groups, ptrdiff_t C, ptrdiff_t K) except -1:
+cdef dl_algorithm algorithm_code(str name) except *:
+    if name == "auto":
+        return DL_AUTO
+    if name == "direct":
+        return DL_DIRECT
+    if name == "winograd":
+        return DL_WINOGRAD
+    if name == "winograd2":
+        return DL_WINOGRAD2
+    raise ValueError(f"algorithm (={name!r}) is none of 'auto', 'direct', 'winograd', 'winograd2'")
+
+
+cdef int geometry(dl_conv2d *s, size, kernel, stride, padding, dilation, ptrdiff_t groups, ptrdiff_t C, ptrdiff_t K,
+                  str algorithm) except -1:
     """Fills everything but N; OH and OW follow from the rest."""
+    s.algorithm = algorithm_code(algorithm)
     cdef ptrdiff_t bottom, right
     s.H, s.W = size
     s.R, s.S = kernel
@@ -275,10 +297,40 @@ cdef int geometry(dl_conv2d *s, size, kernel, stride, padding, dilation, ptrdiff
     if room_h < 0 or room_w < 0:
         raise ValueError(f"the kernel {kernel} with dilation {dilation} is larger than the padded image {size} with {padding}")
     s.OH, s.OW = room_h // s.stride_h + 1, room_w // s.stride_w + 1
+    if s.algorithm > DL_DIRECT and not (s.R == s.S == 3 and s.stride_h == s.stride_w == s.dil_h == s.dil_w == s.groups == 1):
+        raise ValueError(f"algorithm {algorithm!r} must have a 3×3 kernel, stride 1, dilation 1 and one group")
     return 0
 
 
-def conv2d_forward(x, w, b, stride, padding, dilation, ptrdiff_t groups, activation, out=None):
+def conv2d_algorithm(x_shape, w_shape, stride=(1, 1), padding=(0, 0, 0, 0), dilation=(1, 1), groups=1, dtype="float32",
+                     algorithm="auto"):
+    """How a convolution is computed here: three names, of the forward pass and of the gradients of input and weights, each
+    "winograd", "winograd2", "direct", "product" (1×1: a product of matrices) or "depthwise"."""
+    cdef dl_conv2d s
+    cdef int direction
+    cdef size_t size = cnp.dtype(dtype).itemsize
+    geometry(&s, x_shape[1:3], w_shape[:2], stride, padding, dilation, groups, x_shape[3], w_shape[3], algorithm)
+    s.N = x_shape[0]
+    return tuple([dl_conv2d_algorithm(&s, direction, size).decode() for direction in range(3)])
+
+
+def winograd_transform(name, ptrdiff_t m, x):
+    """A 2-D transform of F(m×m, 3×3), m 2 or 4, of x [rows, columns, channels]: for tests. name: "input", "weight", "output",
+    "gradient" or "weight_gradient"; channels a multiple of 16."""
+    cdef int code = ("input", "weight", "output", "gradient", "weight_gradient").index(name)
+    before, after = ((m + 2, m + 2), (3, m + 2), (m + 2, m), (m, m + 2), (m + 2, 3))[code]
+    shape = (before, before, x.shape[2])
+    if kind(x) != cnp.NPY_FLOAT or x.shape != shape or x.shape[2] % 16 or m not in (2, 4):
+        raise ValueError(f"winograd_transform: x must be float32 of shape {shape}, its channels a multiple of 16, m (={m}) 2 or 4")
+    cdef cnp.ndarray a = ready(x)
+    cdef cnp.npy_intp size[3]
+    size[0], size[1], size[2] = after, after, shape[2]
+    cdef cnp.ndarray y = cnp.PyArray_EMPTY(3, size, cnp.NPY_FLOAT, 0)
+    dl_winograd_transform(code, m, <float *>cnp.PyArray_DATA(a), <float *>cnp.PyArray_DATA(y), size[2])
+    return y
+
+
+def conv2d_forward(x, w, b, stride, padding, dilation, ptrdiff_t groups, activation, str algorithm="auto", out=None):
     cdef int t = kind(x), code = activation_code(activation), failed
     if t == 0 or kind(w) != t or (b is not None and kind(b) != t):
         return DECLINE
@@ -288,7 +340,7 @@ def conv2d_forward(x, w, b, stride, padding, dilation, ptrdiff_t groups, activat
     cdef cnp.npy_intp *dx = cnp.PyArray_DIMS(ax)
     cdef cnp.npy_intp *dw = cnp.PyArray_DIMS(aw)
     cdef dl_conv2d s
-    geometry(&s, (dx[1], dx[2]), (dw[0], dw[1]), stride, padding, dilation, groups, dx[3], dw[3])
+    geometry(&s, (dx[1], dx[2]), (dw[0], dw[1]), stride, padding, dilation, groups, dx[3], dw[3], algorithm)
     s.N = dx[0]
     if dw[2] * groups != s.C:
         raise shape_error(f"conv2d with groups (={groups})", x, w)
@@ -314,7 +366,7 @@ def conv2d_forward(x, w, b, stride, padding, dilation, ptrdiff_t groups, activat
     return y
 
 
-def conv2d_backward_input(dy, w, size, stride, padding, dilation, ptrdiff_t groups, out=None):
+def conv2d_backward_input(dy, w, size, stride, padding, dilation, ptrdiff_t groups, str algorithm="auto", out=None):
     cdef int t = kind(dy), failed
     if t == 0 or kind(w) != t:
         return DECLINE
@@ -324,7 +376,7 @@ def conv2d_backward_input(dy, w, size, stride, padding, dilation, ptrdiff_t grou
     cdef cnp.npy_intp *d = cnp.PyArray_DIMS(ay)
     cdef cnp.npy_intp *dw = cnp.PyArray_DIMS(aw)
     cdef dl_conv2d s
-    geometry(&s, size, (dw[0], dw[1]), stride, padding, dilation, groups, dw[2] * groups, dw[3])
+    geometry(&s, size, (dw[0], dw[1]), stride, padding, dilation, groups, dw[2] * groups, dw[3], algorithm)
     s.N = d[0]
     if d[1] != s.OH or d[2] != s.OW or d[3] != s.K:
         raise shape_error(f"conv2d_backward_input of size {size}", dy, w)
@@ -344,7 +396,7 @@ def conv2d_backward_input(dy, w, size, stride, padding, dilation, ptrdiff_t grou
     return dx
 
 
-def conv2d_backward_weight(x, dy, kernel, stride, padding, dilation, ptrdiff_t groups, out=None):
+def conv2d_backward_weight(x, dy, kernel, stride, padding, dilation, ptrdiff_t groups, str algorithm="auto", out=None):
     cdef int t = kind(x), failed
     if t == 0 or kind(dy) != t:
         return DECLINE
@@ -354,7 +406,7 @@ def conv2d_backward_weight(x, dy, kernel, stride, padding, dilation, ptrdiff_t g
     cdef cnp.npy_intp *d = cnp.PyArray_DIMS(ax)
     cdef cnp.npy_intp *e = cnp.PyArray_DIMS(ay)
     cdef dl_conv2d s
-    geometry(&s, (d[1], d[2]), kernel, stride, padding, dilation, groups, d[3], e[3])
+    geometry(&s, (d[1], d[2]), kernel, stride, padding, dilation, groups, d[3], e[3], algorithm)
     s.N = d[0]
     if e[0] != s.N or e[1] != s.OH or e[2] != s.OW:
         raise shape_error(f"conv2d_backward_weight of kernel {kernel}", x, dy)

@@ -8,9 +8,12 @@
 #include <stddef.h>
 #include "dl_matrix_kernels.h"
 
+enum dl_algorithm { DL_AUTO = 0, DL_DIRECT = 1, DL_WINOGRAD = 2, DL_WINOGRAD2 = 3 }; /* F(4x4, 3x3), F(2x2, 3x3) */
+
 struct dl_conv2d {
     ptrdiff_t N, H, W, C, K, R, S, OH, OW;
     ptrdiff_t stride_h, stride_w, pad_top, pad_left, dil_h, dil_w, groups;
+    enum dl_algorithm algorithm; /* what was asked for; one that does not fit the shape or the type is not followed */
 };
 
 #define DL_MATRIX_API(REAL, T)                                                                                         \
@@ -25,5 +28,13 @@ struct dl_conv2d {
     int dl_conv2d_backward_weight_##T(const struct dl_conv2d *, const REAL *x, const REAL *dy, REAL *dw);
 DL_MATRIX_API(float, f32)
 DL_MATRIX_API(double, f64)
+
+/* How this convolution is computed: "winograd", "winograd2", "direct", "product" (1x1) or "depthwise".
+ * direction: 0 forward, 1 the input's gradient, 2 the weights'. */
+const char *dl_conv2d_algorithm(const struct dl_conv2d *, int direction, size_t size_of_real);
+
+/* One 2-D transform of F(m x m, 3 x 3) of a square [rows][columns][channels], for tests. name: 0 input, 1 weight, 2 output,
+ * 3 gradient, 4 weight_gradient; m 2 or 4, channels a multiple of the vector. */
+void dl_winograd_transform(int name, ptrdiff_t m, const float *from, float *to, ptrdiff_t channels);
 
 #endif

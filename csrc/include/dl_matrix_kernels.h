@@ -44,9 +44,26 @@ enum dl_activation { DL_NONE = 0, DL_RELU = 1, DL_TANH = 2, DL_SIGMOID = 3 };
 DL_MATRIX_KERNELS(float, f32)
 DL_MATRIX_KERNELS(double, f64)
 
+/* Winograd's F(m x m, 3 x 3), float only: 2-D transforms of a square of pixels, n channels each, n a multiple of vl. */
+struct dl_plane {
+    ptrdiff_t row, pixel; /* numbers from one row of the square to the next, from one pixel to the next */
+};
+typedef void dl_transform(const float *from, const struct dl_plane *at, float *to, const struct dl_plane *result, ptrdiff_t n);
+struct dl_winograd {
+    ptrdiff_t m;
+    dl_transform *input;           /* d (m+2)^2 -> B^T d B (m+2)^2 */
+    dl_transform *weight;          /* g 3^2 -> G g G^T (m+2)^2 */
+    dl_transform *gradient;        /* dy m^2 -> A dy A^T (m+2)^2 */
+    dl_transform *weight_gradient; /* dU (m+2)^2 -> G^T dU G 3^2 */
+    /* M (m+2)^2 -> A^T M A + bias, m^2, relu if asked; bias NULL or n numbers */
+    void (*output)(const float *from, const struct dl_plane *at, float *to, const struct dl_plane *result, ptrdiff_t n,
+                   const float *bias, int relu);
+};
+
 struct dl_matrix_table {
     struct dl_kernels_f32 f32;
     struct dl_kernels_f64 f64;
+    struct dl_winograd winograd_4, winograd_2;
 };
 #define DL_DECLARE_TABLE(isa) extern const struct dl_matrix_table dl_matrix_table_##isa;
 DL_FOR_EACH_ISA(DL_DECLARE_TABLE)

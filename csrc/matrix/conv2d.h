@@ -317,6 +317,8 @@ int ID(dl_conv2d_forward)(const struct dl_conv2d *s, const REAL *x, const REAL *
     if (s->N * s->OH * s->OW * s->K == 0) return 0;
     if (ID(is_product)(s) && s->pad_top == 0 && s->pad_left == 0)
         return ID(dl_matmul)(x, w, bias, y, s->N * s->H * s->W, s->C, s->K, 0, 0, activation);
+    const struct dl_winograd *f = dl_winograd_for(s, DL_FORWARD, sizeof(REAL));
+    if (f) return dl_winograd_forward(s, f, (const float *)x, (const float *)w, (const float *)bias, (float *)y, activation);
     double work = ID(conv_work)(s);
     int lane = ID(is_lane)(s);
     struct ID(plan) plan = {
@@ -358,6 +360,8 @@ int ID(dl_conv2d_backward_input)(const struct dl_conv2d *s, const REAL *dy, cons
     }
     if (ID(is_product)(s) && s->pad_top == 0 && s->pad_left == 0)
         return ID(dl_matmul)(dy, w, NULL, dx, s->N * s->H * s->W, s->K, s->C, 0, 1, DL_NONE);
+    const struct dl_winograd *f = dl_winograd_for(s, DL_BACKWARD_INPUT, sizeof(REAL));
+    if (f) return dl_winograd_backward_input(s, f, (const float *)dy, (const float *)w, (float *)dx);
     double work = ID(conv_work)(s);
     int lane = ID(is_lane)(s);
     struct ID(plan) few[9], *plans = few;
@@ -511,6 +515,8 @@ int ID(dl_conv2d_backward_weight)(const struct dl_conv2d *s, const REAL *x, cons
         memset(dw, 0, (size_t)q.size * sizeof(REAL));
         return 0;
     }
+    const struct dl_winograd *f = dl_winograd_for(s, DL_BACKWARD_WEIGHT, sizeof(REAL));
+    if (f) return dl_winograd_backward_weight(s, f, (const float *)x, (const float *)dy, (float *)dw);
     int threads = dl_threads_for(ID(conv_work)(s));
     q.repeat = q.lane ? s->K / s->C : 1;
     q.span = (s->OW - 1) * s->stride_w + (s->S - 1) * s->dil_w + 1;

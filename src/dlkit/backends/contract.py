@@ -124,14 +124,34 @@ class Kernels(Protocol):
         dilation: Pair,
         groups: int,
         activation: str | None,
+        algorithm: str = "auto",
     ) -> Array: ...
     #   x [N, H, W, C], w [R, S, C/G, K], b [K] -> [N, OH, OW, K]
+    #   algorithm: "auto", "direct", or for 3×3 filters with stride 1, dilation 1 and one group "winograd" (F(4×4, 3×3)) or
+    #   "winograd2" (F(2×2, 3×3)): a wish, which changes speed and rounding and nothing else; a backend that has one
+    #   algorithm uses that, and float64 is always direct
     def conv2d_backward_input(
-        self, dy: Array, w: Array, size: Pair, stride: Pair, padding: Padding, dilation: Pair, groups: int
+        self,
+        dy: Array,
+        w: Array,
+        size: Pair,
+        stride: Pair,
+        padding: Padding,
+        dilation: Pair,
+        groups: int,
+        algorithm: str = "auto",
     ) -> Array: ...
     #   dy [N, OH, OW, K], w [R, S, C/G, K], size (H, W) -> dx [N, H, W, C]
     def conv2d_backward_weight(
-        self, x: Array, dy: Array, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair, groups: int
+        self,
+        x: Array,
+        dy: Array,
+        kernel: Pair,
+        stride: Pair,
+        padding: Padding,
+        dilation: Pair,
+        groups: int,
+        algorithm: str = "auto",
     ) -> Array: ...
 
     #   -> dw [R, S, C/G, K]

@@ -72,6 +72,7 @@ class Conv2d(Module):
     """Convolution, [N, H, W, in_channels] -> [N, OH, OW, out_channels]; filters [R, S, in_channels/groups, out_channels].
 
     padding : pixels, a pair, (top, bottom, left, right), "same" or "valid".
+    algorithm : "auto" (by shape), "direct", "winograd" or "winograd2"; see `ops.conv2d`.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class Conv2d(Module):
         activation: str | None = None,
         init: str | None = None,
         rng: np.random.Generator | None = None,
+        algorithm: str = "auto",
     ):
         kernel = pair(kernel_size, "kernel_size")
         if in_channels % groups or out_channels % groups:
@@ -97,10 +99,11 @@ class Conv2d(Module):
         self.bias = _zeros(out_channels) if bias else None
         self.geometry = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
         self.activation = activation
+        self.algorithm = algorithm
         self._fused, self._after = _split_activation(activation)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = ops.conv2d(x, self.weight, self.bias, activation=self._fused, **self.geometry)
+        y = ops.conv2d(x, self.weight, self.bias, activation=self._fused, algorithm=self.algorithm, **self.geometry)
         return self._after(y) if self._after else y
 
     def extra(self) -> str:

@@ -30,6 +30,23 @@ def _geometry(size, kernel, stride, padding, dilation, groups) -> dict:
     }
 
 
+ALGORITHMS = ("auto", "direct", "winograd", "winograd2")
+
+
+def _check_algorithm(algorithm: str, kernel: tuple, geometry: dict) -> str:
+    """Raises ConfigError unless `algorithm` can do this shape; where it does not fit the dtype, the direct one is used."""
+    if algorithm not in ALGORITHMS:
+        raise ConfigError(f"algorithm {algorithm!r} is unknown; expected one of {', '.join(ALGORITHMS)}")
+    if algorithm in ("auto", "direct"):
+        return algorithm
+    fits = {"kernel": (3, 3), "stride": (1, 1), "dilation": (1, 1), "groups": 1}
+    for name, needed in fits.items():
+        given = kernel if name == "kernel" else geometry[name]
+        if given != needed:
+            raise ConfigError(f"algorithm {algorithm!r} needs {name} {needed}, not {given}")
+    return algorithm
+
+
 def _check_filters(w: tuple, channels: int, groups: int) -> None:
     if len(w) != 4:
         raise ShapeError(f"w must be filters [R, S, C/groups, K]; it has shape {w}")
@@ -68,20 +85,27 @@ def _cases(rng: np.random.Generator):
     source="LeCun et al. 1989; Dumoulin & Visin 2016, A guide to convolution arithmetic",
 )
 class conv2d:
+    """2-D convolution. `algorithm` asks for one way of computing it: "direct"; "winograd" or "winograd2", F(4×4, 3×3) and
+    F(2×2, 3×3), for 3×3 filters with stride 1, dilation 1 and one group; "auto" chooses by shape. It changes speed and
+    rounding only; float64 and backends without Winograd compute directly, whatever was asked for."""
+
     second = True
     kernel = "conv2d_forward"
     onnx = "Conv"
 
-    def arguments(x, w, b=None, stride=1, padding=0, dilation=1, groups=1, activation=None):
+    def arguments(x, w, b=None, stride=1, padding=0, dilation=1, groups=1, activation=None, algorithm="auto"):
         size, kernel = tuple(x.shape[1:3]), tuple(w.shape[:2])
-        if len(x.shape) != 4 or len(w.shape) != 4:
-            size, kernel = (0, 0), (0, 0)  # `shape` will say what is wrong
+        wrong = len(x.shape) != 4 or len(w.shape) != 4  # `shape` will say what is wrong
+        if wrong:
+            size, kernel = (0, 0), (0, 0)
+        geometry = _geometry(size, kernel, stride, padding, dilation, groups)
         return (x, w, b), {
-            **_geometry(size, kernel, stride, padding, dilation, groups),
+            **geometry,
             "activation": check_activation(activation),
+            "algorithm": algorithm if wrong else _check_algorithm(algorithm, kernel, geometry),
         }
 
-    def shape(x, w, b=None, *, stride, padding, dilation, groups, activation):
+    def shape(x, w, b=None, *, stride, padding, dilation, groups, activation, algorithm="auto"):
         n, h, wd, c = check_image(x)
         _check_filters(w, c, groups)
         if b is not None and b != (w[3],):
@@ -115,19 +139,30 @@ class conv2d:
             BadCall((x, w), {"stride": 0}, ConfigError, r"stride \(=0\) must be a whole number of at least 1"),
             BadCall((x, w), {"padding": "full"}, ConfigError, "padding 'full' is unknown"),
             BadCall((x, w), {"activation": "gelu"}, ConfigError, "cannot be fused"),
+            BadCall(
+                (x, w), {"algorithm": "fft"}, ConfigError, "algorithm 'fft' is unknown; expected one of auto, direct"
+            ),
+            *(
+                BadCall((x, filters), {"algorithm": "winograd", **given}, ConfigError, f"'winograd' needs {needed}")
+                for filters, given, needed in (
+                    (np.zeros((5, 5, 3, 4)), {}, r"kernel \(3, 3\), not \(5, 5\)"),
+                    (w, {"stride": 2}, r"stride \(1, 1\), not \(2, 2\)"),
+                    (w, {"dilation": (1, 2)}, r"dilation \(1, 1\), not \(1, 2\)"),
+                    (np.zeros((3, 3, 1, 3)), {"groups": 3}, "groups 1, not 3"),
+                )
+            ),
         ]
 
-    def forward(k, x, w, b, *, stride, padding, dilation, groups, activation):
-        y = k.conv2d_forward(x, w, b, stride, padding, dilation, groups, activation)
-        return y, (x, w, y if activation else None, stride, padding, dilation, groups, activation)
+    def forward(k, x, w, b, *, stride, padding, dilation, groups, activation, algorithm="auto"):
+        y = k.conv2d_forward(x, w, b, stride, padding, dilation, groups, activation, algorithm)
+        return y, (x, w, y if activation else None, activation, (stride, padding, dilation, groups, algorithm))
 
     def backward(k, saved, dy, needs):
-        x, w, y, stride, padding, dilation, groups, activation = saved
+        x, w, y, activation, how = saved
         dz = activation_backward(k, dy, y, activation)
-        geometry = (stride, padding, dilation, groups)
         return (
-            k.conv2d_backward_input(dz, w, tuple(x.shape[1:3]), *geometry) if needs[0] else None,
-            k.conv2d_backward_weight(x, dz, tuple(w.shape[:2]), *geometry) if needs[1] else None,
+            k.conv2d_backward_input(dz, w, tuple(x.shape[1:3]), *how) if needs[0] else None,
+            k.conv2d_backward_weight(x, dz, tuple(w.shape[:2]), *how) if needs[1] else None,
             k.sum(dz, (0, 1, 2), False) if needs[2] else None,
         )
 
@@ -156,7 +191,7 @@ def _gradient_cases(rng: np.random.Generator):
 class conv2d_backward_input:
     second = True
 
-    def shape(dy, w, size, stride, padding, dilation, groups):
+    def shape(dy, w, size, stride, padding, dilation, groups, algorithm="auto"):
         n = check_image(dy, "dy")[0]
         channels = w[2] * groups
         _check_filters(w, channels, groups)
@@ -182,17 +217,17 @@ class conv2d_backward_input:
             )
         ]
 
-    def forward(k, dy, w, *, size, stride, padding, dilation, groups):
+    def forward(k, dy, w, *, size, stride, padding, dilation, groups, algorithm="auto"):
         return (
-            k.conv2d_backward_input(dy, w, size, stride, padding, dilation, groups),
-            (dy, w, stride, padding, dilation, groups),
+            k.conv2d_backward_input(dy, w, size, stride, padding, dilation, groups, algorithm),
+            (dy, w, (stride, padding, dilation, groups), algorithm),
         )
 
     def backward(k, saved, g, needs):
-        dy, w, *geometry = saved
+        dy, w, geometry, algorithm = saved
         return (
-            k.conv2d_forward(g, w, None, *geometry, None) if needs[0] else None,
-            k.conv2d_backward_weight(g, dy, tuple(w.shape[:2]), *geometry) if needs[1] else None,
+            k.conv2d_forward(g, w, None, *geometry, None, algorithm) if needs[0] else None,
+            k.conv2d_backward_weight(g, dy, tuple(w.shape[:2]), *geometry, algorithm) if needs[1] else None,
         )
 
 
@@ -204,7 +239,7 @@ class conv2d_backward_input:
 class conv2d_backward_weight:
     second = True
 
-    def shape(x, dy, kernel, stride, padding, dilation, groups):
+    def shape(x, dy, kernel, stride, padding, dilation, groups, algorithm="auto"):
         _, h, w, c = check_image(x)
         _check_output(check_image(dy, "dy"), (h, w), kernel, stride, padding, dilation)
         if x[0] != dy[0]:
@@ -228,17 +263,17 @@ class conv2d_backward_weight:
             )
         ]
 
-    def forward(k, x, dy, *, kernel, stride, padding, dilation, groups):
+    def forward(k, x, dy, *, kernel, stride, padding, dilation, groups, algorithm="auto"):
         return (
-            k.conv2d_backward_weight(x, dy, kernel, stride, padding, dilation, groups),
-            (x, dy, stride, padding, dilation, groups),
+            k.conv2d_backward_weight(x, dy, kernel, stride, padding, dilation, groups, algorithm),
+            (x, dy, (stride, padding, dilation, groups), algorithm),
         )
 
     def backward(k, saved, g, needs):
-        x, dy, *geometry = saved
+        x, dy, geometry, algorithm = saved
         return (
-            k.conv2d_backward_input(dy, g, tuple(x.shape[1:3]), *geometry) if needs[0] else None,
-            k.conv2d_forward(x, g, None, *geometry, None) if needs[1] else None,
+            k.conv2d_backward_input(dy, g, tuple(x.shape[1:3]), *geometry, algorithm) if needs[0] else None,
+            k.conv2d_forward(x, g, None, *geometry, None, algorithm) if needs[1] else None,
         )
 
 

@@ -19,16 +19,16 @@ def linear_forward(x, w, b, activation):
     return Decline(y) if y.__class__ is str else y
 
 
-def conv2d_forward(x, w, b, stride, padding, dilation, groups, activation):
-    y = _matrix.conv2d_forward(x, w, b, stride, padding, dilation, groups, activation)
+def conv2d_forward(x, w, b, stride, padding, dilation, groups, activation, algorithm="auto"):
+    y = _matrix.conv2d_forward(x, w, b, stride, padding, dilation, groups, activation, algorithm)
     return Decline(y) if y.__class__ is str else y
 
 
-def conv2d_backward_input(dy, w, size, stride, padding, dilation, groups):
-    dx = _matrix.conv2d_backward_input(dy, w, size, stride, padding, dilation, groups)
+def conv2d_backward_input(dy, w, size, stride, padding, dilation, groups, algorithm="auto"):
+    dx = _matrix.conv2d_backward_input(dy, w, size, stride, padding, dilation, groups, algorithm)
     return Decline(dx) if dx.__class__ is str else dx
 
 
-def conv2d_backward_weight(x, dy, kernel, stride, padding, dilation, groups):
-    dw = _matrix.conv2d_backward_weight(x, dy, kernel, stride, padding, dilation, groups)
+def conv2d_backward_weight(x, dy, kernel, stride, padding, dilation, groups, algorithm="auto"):
+    dw = _matrix.conv2d_backward_weight(x, dy, kernel, stride, padding, dilation, groups, algorithm)
     return Decline(dw) if dw.__class__ is str else dw

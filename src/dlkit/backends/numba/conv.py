@@ -9,7 +9,7 @@ Forward, the target is y and the source x, whose pixels lie a stride apart; back
 round, with the weights transposed. Each is a product of matrices (pixels × channels in) × (channels in ×
 channels out), made of tiles: no copy of the image is needed. Tables say which source row meets which target
 row, and which pixels are inside. One channel per group ("depthwise") has no product in it and gets plain
-loops.
+loops. This is the only algorithm here, whatever `algorithm` asks for: the others compute the same sums.
 """
 
 import numpy as np
@@ -165,7 +165,7 @@ def run(source, w, bias, rows, taps, s_step, t_step, activation, target):
 
 
 @real
-def conv2d_forward(x, w, b, stride, padding, dilation, groups, activation):
+def conv2d_forward(x, w, b, stride, padding, dilation, groups, activation, algorithm="auto"):
     if activation not in FUSED:
         return Decline(f"activation {activation!r}")
     (N, H, W, C), (R, S, C_G, K) = x.shape, w.shape
@@ -179,7 +179,7 @@ def conv2d_forward(x, w, b, stride, padding, dilation, groups, activation):
 
 
 @real
-def conv2d_backward_input(dy, w, size, stride, padding, dilation, groups):
+def conv2d_backward_input(dy, w, size, stride, padding, dilation, groups, algorithm="auto"):
     (N, OH, OW, K), (R, S, C_G, _), (H, W) = dy.shape, w.shape, size
     rows = rows_meeting(H, OH, R, stride[0], padding[0], dilation[0])
     taps = columns_met(W, OW, S, stride[1], padding[2], dilation[1])
@@ -240,7 +240,7 @@ def backward_weight_depthwise(x, dy, rows, taps, step, sums):
 
 
 @real
-def conv2d_backward_weight(x, dy, kernel, stride, padding, dilation, groups):
+def conv2d_backward_weight(x, dy, kernel, stride, padding, dilation, groups, algorithm="auto"):
     (N, H, W, C), (_, OH, OW, K), (R, S) = x.shape, dy.shape, kernel
     C_G, K_G, work = C // groups, K // groups, dy.size * R * S * (C // groups) // 8
     rows = rows_met(H, OH, R, stride[0], padding[0], dilation[0])

@@ -9,6 +9,8 @@ matrices (Chellapilla et al. 2006). `col2im` is its transpose: it adds every row
 copied from. With these two the backward passes are those of a matrix product:
 
     y = columns w        dw = columnsᵀ dy        dcolumns = dy wᵀ
+
+This is the only algorithm here, whatever `algorithm` asks for: the others compute the same sums.
 """
 
 import numpy as np
@@ -63,7 +65,7 @@ def channel_groups(C, K, groups):
 
 
 @kernel
-def conv2d_forward(x, w, b, stride, padding, dilation, groups, activation):
+def conv2d_forward(x, w, b, stride, padding, dilation, groups, activation, algorithm="auto"):
     """y = f(im2col(x) w + b)"""
     R, S, C_G, K = w.shape
     columns = im2col(x, (R, S), stride, padding, dilation)
@@ -78,7 +80,7 @@ def conv2d_forward(x, w, b, stride, padding, dilation, groups, activation):
 
 
 @kernel
-def conv2d_backward_input(dy, w, size, stride, padding, dilation, groups):
+def conv2d_backward_input(dy, w, size, stride, padding, dilation, groups, algorithm="auto"):
     """dx = col2im(dy wᵀ)"""
     N, OH, OW, K = dy.shape
     R, S, C_G, K = w.shape
@@ -91,7 +93,7 @@ def conv2d_backward_input(dy, w, size, stride, padding, dilation, groups):
 
 
 @kernel
-def conv2d_backward_weight(x, dy, kernel, stride, padding, dilation, groups):
+def conv2d_backward_weight(x, dy, kernel, stride, padding, dilation, groups, algorithm="auto"):
     """dw = im2col(x)ᵀ dy"""
     N, OH, OW, K = dy.shape
     (R, S), C = kernel, x.shape[3]
