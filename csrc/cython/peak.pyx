@@ -16,11 +16,11 @@ def multiply_adds(int threads, ptrdiff_t rounds) -> float:
     return flops
 
 
-def copy(int threads, char[::1] to, const char[::1] source, ptrdiff_t rounds) -> int:
+def copy(int threads, unsigned char[::1] to, const unsigned char[::1] source, ptrdiff_t rounds) -> int:
     """Copies `source` into `to` (equally long) `rounds` times; the bytes read and written."""
     if to.shape[0] != source.shape[0]:
         raise ValueError(f"copy: {source.shape[0]} bytes into {to.shape[0]}")
     if to.shape[0]:
         with nogil:
-            dl_peak_copy(threads, &to[0], &source[0], to.shape[0], rounds)
+            dl_peak_copy(threads, <char *>&to[0], <const char *>&source[0], to.shape[0], rounds)
     return 2 * to.shape[0] * rounds
