@@ -1,8 +1,8 @@
 """Timing several ways of doing the same work so that a noisy machine cannot favour one of them.
 
 Blocks of calls alternate, A B C A B C ..., and each side's time is the median of its blocks: a slow phase of the machine
-meets all sides. Every block begins with a call that is not counted, which brings back the caches and threads that the
-side before has taken.
+meets all sides. A block of several calls begins with one that is not counted, which brings back the caches and threads
+that the side before has taken; where one call fills a block, it is too long for that to matter.
 """
 
 from __future__ import annotations
@@ -29,13 +29,24 @@ class Timing:
     def median(self) -> float:
         return statistics.median(self.seconds)
 
-    def quartiles(self) -> tuple[float, float]:
-        return quartiles(list(self.seconds))
+    @property
+    def spread(self) -> float:
+        """The interquartile range, relative to the median."""
+        if len(self.seconds) < 2:
+            return 0.0
+        low, _, high = statistics.quantiles(self.seconds, n=4, method="inclusive")
+        return (high - low) / self.median
+
+
+def lead_in(count: int) -> int:
+    """Calls in front of a block of `count` that are not counted."""
+    return 1 if count > 1 else 0
 
 
 def block_of(run: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> Block:
     def block(count: int) -> float:
-        run()
+        for _ in range(lead_in(count)):
+            run()
         began = clock()
         for _ in range(count):
             run()
@@ -70,13 +81,6 @@ def _count(block: Block, block_seconds: float) -> int:
 
 
 def ratios(theirs: Timing, ours: Timing) -> tuple[float, float, float]:
-    """(ratio of the medians, lower and upper quartile of the ratios of neighbouring blocks); above 1: ours is faster."""
-    low, high = quartiles([t / o for t, o in zip(theirs.seconds, ours.seconds)])
-    return theirs.median / ours.median, low, high
-
-
-def quartiles(values: list[float]) -> tuple[float, float]:
-    if len(values) < 2:
-        return values[0], values[0]
-    low, _, high = statistics.quantiles(values, n=4, method="inclusive")
-    return low, high
+    """(ratio of the medians, smallest and largest ratio of neighbouring blocks); above 1: ours is faster."""
+    each = [t / o for t, o in zip(theirs.seconds, ours.seconds)]
+    return theirs.median / ours.median, min(each), max(each)

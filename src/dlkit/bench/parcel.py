@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,8 +15,9 @@ OPTIONS = "__options__"
 
 def write_inputs(path: str | Path, inputs: Inputs) -> None:
     options = {name: x for name, x in inputs.items() if not isinstance(x, np.ndarray)}
-    arrays = {name: x for name, x in inputs.items() if isinstance(x, np.ndarray)}
-    np.savez(path, **arrays, **{OPTIONS: np.array(json.dumps(options))})
+    arrays: dict[str, Any] = {name: x for name, x in inputs.items() if isinstance(x, np.ndarray)}
+    arrays[OPTIONS] = np.array(json.dumps(options))
+    np.savez(path, **arrays)
 
 
 def read_inputs(path: str | Path) -> Inputs:

@@ -25,18 +25,18 @@ class Peak:
 def measure_peak(threads: int) -> Peak | None:
     """The best of several trials; None where the native kernels are not built."""
     try:
-        from dlkit._native import peak
+        from dlkit._native.peak import copy, multiply_adds
     except ImportError:
         return None
     source, to = np.ones(COPY_BYTES, np.uint8), np.zeros(COPY_BYTES, np.uint8)
     return Peak(
         threads,
-        flops=_best(lambda: peak.multiply_adds(threads, 500_000)),
-        copy=_best(lambda: peak.copy(threads, to, source, 1)),
+        flops=_best(lambda: multiply_adds(threads, 300_000)),
+        copy=_best(lambda: copy(threads, to, source, 1)),
     )
 
 
-def _best(work: Callable[[], float], trials: int = 9) -> float:
+def _best(work: Callable[[], float], trials: int = 25) -> float:
     best = 0.0
     for _ in range(trials):
         began = time.perf_counter()

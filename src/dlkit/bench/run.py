@@ -57,7 +57,7 @@ class Result:
 
     gflops and peak_fraction where the work is arithmetic, gbytes and copy_fraction (of the machine's copy from memory;
     more than 1 in a cache) where it is memory. ratio : torch_ms / dlkit_ms, above 1 dlkit is faster; ratio_low and
-    ratio_high its quartiles over neighbouring blocks. Training steps also state page faults of a step, and in MB the
+    ratio_high the smallest and largest of neighbouring blocks. Training steps also state page faults of a step, and in MB the
     peak of resident memory with the share that was there before the network (libraries).
     """
 
@@ -213,9 +213,9 @@ class Benchmark:
 
     # -- figures --------------------------------------------------------------------------------------------------------
 
-    def _rates(self, case: Case, inputs: Inputs, seconds: float) -> dict[str, float | None]:
+    def _rates(self, case: Case, inputs: Inputs, seconds: float) -> dict[str, Any]:
         flops, moved = case.flops(inputs), case.bytes(inputs)
-        rates: dict[str, float | None] = {}
+        rates: dict[str, Any] = {}
         if flops is not None:
             rates["gflops"] = flops / seconds / 1e9
             rates["peak_fraction"] = flops / seconds / self.peak.flops if self.peak else None
@@ -245,9 +245,8 @@ def _called(name: str) -> str:
     return name if name == OURS else f"PyTorch ({name})"
 
 
-def _side(name: str, timing: Timing) -> dict[str, float]:
-    low, high = timing.quartiles()
-    return {f"{name}_ms": 1e3 * timing.median, f"{name}_spread": (high - low) / timing.median}
+def _side(name: str, timing: Timing) -> dict[str, Any]:
+    return {f"{name}_ms": 1e3 * timing.median, f"{name}_spread": timing.spread}
 
 
 def _fastest(timings: dict[str, Timing]) -> str | None:
@@ -270,7 +269,7 @@ def _comparison(timings: dict[str, Timing]) -> dict[str, Any]:
     }
 
 
-def _memory(reports: dict[str, dict[str, float]], timings: dict[str, Timing]) -> dict[str, float]:
+def _memory(reports: dict[str, dict[str, float]], timings: dict[str, Timing]) -> dict[str, Any]:
     if not reports:
         return {}
     best = _fastest(timings)

@@ -60,7 +60,11 @@ def _step(make: Any, inputs: Inputs) -> Work:
     return Work(make([p]).step, lambda _: [p.numpy().copy()])
 
 
-OPTIMIZERS = {  # numbers read and written for each parameter
+def _bytes(arrays: int, inputs: Inputs) -> float:
+    return float(arrays * inputs["p"].nbytes)
+
+
+OPTIMIZERS: dict[str, tuple[Any, int]] = {  # numbers read and written for each parameter
     "adam": (lambda p: Adam(p, lr=1e-3), 7),
     "sgd momentum": (lambda p: SGD(p, lr=1e-3, momentum=0.9), 5),
 }
@@ -74,7 +78,7 @@ for _name, (_make, _moved) in OPTIMIZERS.items():
                 partial(_parameters, 7),
                 partial(_step, _make),
                 _name,
-                bytes=lambda inputs, moved=_moved: float(moved * inputs["p"].nbytes),
+                bytes=partial(_bytes, _moved),
             )
         )
 

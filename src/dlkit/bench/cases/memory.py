@@ -73,7 +73,7 @@ for _name, _op, _kernel in (
     ("max_pool2d 3x3 s2", ops.max_pool2d, 3),
     ("avg_pool2d 2x2", ops.avg_pool2d, 2),
 ):
-    _window = {"kernel": _kernel, "stride": 2, "padding": _kernel // 2 if _kernel % 2 else 0}
+    _window: dict[str, Any] = {"kernel": _kernel, "stride": 2, "padding": _kernel // 2 if _kernel % 2 else 0}
     _add(_name, "pool", _pool(_op), _scaled(0.5), peer=_name.partition(" ")[0], **_window)
 _add(
     "global_avg_pool",
