@@ -9,7 +9,8 @@
     ├── CheckpointError         a run folder or checkpoint that cannot be used
     ├── BackendError            a kernel or backend that is not to be had
     ├── GradientError           a derivative that does not exist or cannot be computed
-    └── DivergedError           training that produced NaN or infinity
+    ├── DivergedError           training that produced NaN or infinity
+    └── BenchmarkError          a benchmark whose answer is wrong or whose process failed
 
 A message says what was given, what was expected and what to do, in one line.
 """
@@ -56,4 +57,8 @@ class GradientError(DlkitError):
 
 
 class DivergedError(DlkitError):
+    pass
+
+
+class BenchmarkError(DlkitError):
     pass

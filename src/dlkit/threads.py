@@ -30,6 +30,11 @@ def set_num_threads(n: int) -> None:
     threadpool_limits(_requested, user_api="blas")
 
 
+def num_threads() -> int:
+    """The number that `set_num_threads` settled on; before any call, what it would settle on for 0."""
+    return _requested or _from_environment() or cores()
+
+
 def _from_environment() -> int:
     text = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     if text and not (text.isdigit() and int(text) > 0):
