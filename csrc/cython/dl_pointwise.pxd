@@ -12,6 +12,10 @@ cdef extern from "dl_pointwise.h" nogil:
         DL_NUMBER_LEFT
         DL_ROW_RIGHT
         DL_ROW_LEFT
+    enum dl_norm_activation:
+        DL_NORM_NONE
+        DL_NORM_RELU
+        DL_NORM_LEAKY_RELU
     struct dl_pool:
         long n, h, w, c, oh, ow, r, s, stride_h, stride_w, top, left
 
@@ -67,13 +71,15 @@ cdef extern from "dl_pointwise.h" nogil:
         void (*avg_pool2d_backward[2])(const void *dy, void *dx, const dl_pool *g) noexcept nogil
         int (*adaptive_avg_pool2d_forward[2])(const void *x, void *y, const dl_pool *g) noexcept nogil
         void (*adaptive_avg_pool2d_backward[2])(const void *dy, void *dx, const dl_pool *g) noexcept nogil
-        int (*batch_norm_forward[2])(const void *x, const void *gamma, const void *beta, double eps,
-            int relu, void *y, void *mean, void *inv_std, long m, long c) noexcept nogil
-        int (*batch_norm_backward[2])(const void *dy, const void *x, const void *y, const void *gamma,
-            const void *mean, const void *inv_std, int relu, void *dx, void *dgamma, void *dbeta, long m,
+        int (*batch_norm_forward[2])(const void *x, const void *gamma, const void *beta, const void *residual,
+            double eps, dl_norm_activation act, double below, void *y, void *mean, void *inv_std, long m,
             long c) noexcept nogil
+        int (*batch_norm_backward[2])(const void *dy, const void *x, const void *y, const void *gamma,
+            const void *beta, const void *mean, const void *inv_std, dl_norm_activation act, double below, void *dx,
+            void *dgamma, void *dbeta, void *dz, long m, long c) noexcept nogil
         int (*batch_norm_inference[2])(const void *x, const void *gamma, const void *beta, const void *mean,
-            const void *var, double eps, int relu, void *y, long m, long c) noexcept nogil
+            const void *var, const void *residual, double eps, dl_norm_activation act, double below, void *y, long m,
+            long c) noexcept nogil
         void (*upsample_nearest_forward[2])(const void *x, void *y, long n, long h, long w, long c, long oh,
             long ow, int align_corners) noexcept nogil
         void (*upsample_nearest_backward[2])(const void *x, void *y, long n, long h, long w, long c, long oh,

@@ -7,6 +7,7 @@ Names, arguments and results are those of dlkit/backends/contract.py, except tha
 cimport numpy as cnp
 from cpython.float cimport PyFloat_CheckExact
 from cpython.long cimport PyLong_CheckExact
+from cpython.pystate cimport PyThreadState
 from dl_pointwise cimport *
 from libc.stdint cimport int64_t, uint8_t
 
@@ -20,6 +21,10 @@ dl_array_import()
 cdef const dl_pointwise *T = dl_pointwise_kernels()
 cdef long SMALL = 8192  # below this many elements, giving the GIL away costs more than it is worth
 
+
+cdef extern from "Python.h":
+    PyThreadState *PyEval_SaveThread()
+    void PyEval_RestoreThread(PyThreadState *thread)
 
 cdef extern from "numpy/arrayobject.h" nogil:
     bint PyArray_ISCARRAY_RO(cnp.ndarray)
@@ -85,8 +90,12 @@ cdef inline long last_dim(object x) noexcept:
     return cnp.PyArray_DIM(<cnp.ndarray>x, cnp.PyArray_NDIM(<cnp.ndarray>x) - 1)
 
 
+cdef inline object shaped_like(object x, int typenum):
+    return dl_new_array(cnp.PyArray_NDIM(<cnp.ndarray>x), cnp.PyArray_DIMS(<cnp.ndarray>x), typenum)
+
+
 cdef inline object like(object x):
-    return dl_new_array(cnp.PyArray_NDIM(<cnp.ndarray>x), cnp.PyArray_DIMS(<cnp.ndarray>x), cnp.PyArray_TYPE(<cnp.ndarray>x))
+    return shaped_like(x, cnp.PyArray_TYPE(<cnp.ndarray>x))
 
 
 cdef inline object row_like(object x, long c):
@@ -103,6 +112,17 @@ cdef inline object image_like(object x, long h, long w, int typenum):
 
 cdef inline bint has_shape(object x, long n, long h, long w, long c) noexcept:
     return dim(x, 0) == n and dim(x, 1) == h and dim(x, 2) == w and dim(x, 3) == c
+
+
+cdef inline PyThreadState *leave(long n) noexcept:
+    """Gives the GIL away for work on n elements, if that is worth it. Until `enter` no object may be made or dropped;
+    `data` of a local variable may be taken."""
+    return PyEval_SaveThread() if n >= SMALL else NULL
+
+
+cdef inline void enter(PyThreadState *thread) noexcept:
+    if thread is not NULL:
+        PyEval_RestoreThread(thread)
 
 
 cdef inline int check(int status) except -1:
@@ -135,36 +155,23 @@ def why_not(*arrays):
 
 cdef object unary(object x, const dl_unary *f, double p, double q):
     cdef int t = real(x)
-    cdef long n
-    cdef void *a
-    cdef void *b
     if t < 0:
         return None
     y = like(x)
-    n, a, b = size(x), data(x), data(y)
-    if n < SMALL:
-        f[t](a, b, p, q, n)
-    else:
-        with nogil:
-            f[t](a, b, p, q, n)
+    thread = leave(size(x))
+    f[t](data(x), data(y), p, q, size(x))
+    enter(thread)
     return y
 
 
 cdef object slope(object dy, object xy, const dl_slope *f, double p):
     cdef int t = real(dy)
-    cdef long n
-    cdef void *a
-    cdef void *b
-    cdef void *c
     if t < 0 or real(xy) != t or not same(dy, xy):
         return None
     dx = like(dy)
-    n, a, b, c = size(dy), data(dy), data(xy), data(dx)
-    if n < SMALL:
-        f[t](a, b, c, p, n)
-    else:
-        with nogil:
-            f[t](a, b, c, p, n)
+    thread = leave(size(dy))
+    f[t](data(dy), data(xy), data(dx), p, size(dy))
+    enter(thread)
     return dx
 
 
@@ -179,39 +186,40 @@ cdef inline bint is_trailing(object row, object x) noexcept:
     return True
 
 
-cdef object binary(object a, object b, const dl_binary *f):
-    cdef int t = real(a), u
-    cdef long n, c = 1
+cdef inline bint is_number(object x) noexcept:
+    return PyFloat_CheckExact(x) or PyLong_CheckExact(x)
+
+
+cdef object binary(object a, object b, const dl_binary *f, int typenum=-1):
+    """typenum: of the result, where it is not that of the operands."""
+    cdef int t = real(a)
+    cdef long c = 1
     cdef double number = 0
     cdef dl_operands operands
-    cdef void *pa = NULL
-    cdef void *pb = NULL
-    cdef void *py
-    if t >= 0 and (PyFloat_CheckExact(b) or PyLong_CheckExact(b)):
-        operands, number, y, pa = DL_NUMBER_RIGHT, b, like(a), data(a)
+    big = a
+    if t >= 0 and is_number(b):
+        operands, number = DL_NUMBER_RIGHT, b
     elif t < 0:
         t = real(b)
-        if t < 0 or not (PyFloat_CheckExact(a) or PyLong_CheckExact(a)):
+        if t < 0 or not is_number(a):
             return None
-        operands, number, y, pb = DL_NUMBER_LEFT, a, like(b), data(b)
+        operands, number, big = DL_NUMBER_LEFT, a, b
+    elif real(b) != t:
+        return None
+    elif same(a, b):
+        operands = DL_BOTH
+    elif is_trailing(b, a):
+        operands, c = DL_ROW_RIGHT, last_dim(a)
+    elif is_trailing(a, b):
+        operands, c, big = DL_ROW_LEFT, last_dim(b), b
     else:
-        if real(b) != t:
-            return None
-        pa, pb = data(a), data(b)
-        if same(a, b):
-            operands, y = DL_BOTH, like(a)
-        elif is_trailing(b, a):
-            operands, y, c = DL_ROW_RIGHT, like(a), last_dim(a)
-        elif is_trailing(a, b):
-            operands, y, c = DL_ROW_LEFT, like(b), last_dim(b)
-        else:
-            return None
-    n, py = size(y), data(y)
-    if n < SMALL:
-        f[t](pa, pb, py, number, n, c, operands)
-    else:
-        with nogil:
-            f[t](pa, pb, py, number, n, c, operands)
+        return None
+    y = shaped_like(big, cnp.PyArray_TYPE(<cnp.ndarray>big) if typenum < 0 else typenum)
+    cdef void *pa = NULL if operands == DL_NUMBER_LEFT else data(a)
+    cdef void *pb = NULL if operands == DL_NUMBER_RIGHT else data(b)
+    thread = leave(size(y))
+    f[t](pa, pb, data(y), number, size(y), c, operands)
+    enter(thread)
     return y
 
 
@@ -252,36 +260,29 @@ cdef inline bint is_last(object x, int axis) noexcept:
     return d > 0 and (axis == -1 or axis == d - 1)
 
 
+cdef inline long row_count(object x) noexcept:
+    return size(x) // last_dim(x) if last_dim(x) > 0 else 0
+
+
 cdef object rows(object x, int axis, const dl_rows *f):
     cdef int t = real(x)
-    cdef long m, k
-    cdef void *a
-    cdef void *b
     if t < 0 or not is_last(x, axis):
         return None
     y = like(x)
-    k = last_dim(x)
-    m = size(x) // k if k > 0 else 0
-    a, b = data(x), data(y)
-    with nogil:
-        f[t](a, b, m, k)
+    thread = leave(size(x))
+    f[t](data(x), data(y), row_count(x), last_dim(x))
+    enter(thread)
     return y
 
 
 cdef object rows_backward(object dy, object y, int axis, const dl_rows_backward *f):
     cdef int t = real(dy)
-    cdef long m, k
-    cdef void *a
-    cdef void *b
-    cdef void *c
     if t < 0 or real(y) != t or not same(dy, y) or not is_last(y, axis):
         return None
     dx = like(dy)
-    k = last_dim(y)
-    m = size(y) // k if k > 0 else 0
-    a, b, c = data(dy), data(y), data(dx)
-    with nogil:
-        f[t](a, b, c, m, k)
+    thread = leave(size(dy))
+    f[t](data(dy), data(y), data(dx), row_count(y), last_dim(y))
+    enter(thread)
     return dx
 
 
@@ -300,36 +301,27 @@ cdef inline bint fit_for_loss(object x, object labels, object weights) noexcept:
 
 
 def cross_entropy_forward(logits, labels, weights, double smoothing):
-    cdef int t, status
-    cdef long m, k
+    cdef int status
     if not fit_for_loss(logits, labels, weights):
         return None
-    t, m, k = real(logits), dim(logits, 0), dim(logits, 1)
-    loss, p = row_like(logits, m), like(logits)
-    cdef void *a = data(logits)
-    cdef void *b = data(labels)
-    cdef void *w = data(weights)
-    cdef void *c = data(loss)
-    cdef void *d = data(p)
-    with nogil:
-        status = T.cross_entropy_forward[t](a, <const int64_t *>b, w, smoothing, c, d, m, k)
+    loss, p = row_like(logits, dim(logits, 0)), like(logits)
+    thread = leave(size(logits))
+    status = T.cross_entropy_forward[real(logits)](
+        data(logits), <const int64_t *>data(labels), data(weights), smoothing, data(loss), data(p), dim(logits, 0),
+        dim(logits, 1))
+    enter(thread)
     return None if status == DL_BAD_LABEL else (loss, p)
 
 
 def cross_entropy_backward(dloss, p, labels, weights, double smoothing):
-    cdef int t, status
-    cdef long m, k
+    cdef int status
     if not fit_for_loss(p, labels, weights) or not is_row(dloss, real(p), dim(p, 0)):
         return None
-    t, m, k = real(p), dim(p, 0), dim(p, 1)
     dx = like(p)
-    cdef void *a = data(dloss)
-    cdef void *b = data(p)
-    cdef void *c = data(labels)
-    cdef void *w = data(weights)
-    cdef void *d = data(dx)
-    with nogil:
-        status = T.cross_entropy_backward[t](a, b, <const int64_t *>c, w, smoothing, d, m, k)
+    thread = leave(size(p))
+    status = T.cross_entropy_backward[real(p)](
+        data(dloss), data(p), <const int64_t *>data(labels), data(weights), smoothing, data(dx), dim(p, 0), dim(p, 1))
+    enter(thread)
     return None if status == DL_BAD_LABEL else dx
 
 
@@ -367,10 +359,9 @@ def sum(x, axes, bint keepdims):
             shape[out] = 1 if reduced[i] else dim(x, i)
             out += 1
     y = dl_new_array(out, shape, cnp.PyArray_TYPE(<cnp.ndarray>x))
-    cdef void *px = data(x)
-    cdef void *py = data(y)
-    with nogil:
-        status = T.sum[t](px, py, a, b, c)
+    thread = leave(size(x))
+    status = T.sum[t](data(x), data(y), a, b, c)
+    enter(thread)
     check(status)
     return y
 
@@ -380,10 +371,9 @@ def sum_of_squares(x):
     cdef double total
     if t < 0:
         return None
-    cdef long n = size(x)
-    cdef void *a = data(x)
-    with nogil:
-        total = T.sum_of_squares[t](a, n)
+    thread = leave(size(x))
+    total = T.sum_of_squares[t](data(x), size(x))
+    enter(thread)
     return total
 
 
@@ -391,19 +381,20 @@ def all_finite(x):
     cdef int t = real(x), finite
     if t < 0:
         return None
-    cdef long n = size(x)
-    cdef void *a = data(x)
-    with nogil:
-        finite = T.all_finite[t](a, n)
+    thread = leave(size(x))
+    finite = T.all_finite[t](data(x), size(x))
+    enter(thread)
     return finite != 0
 
 
 # -- pooling -----------------------------------------------------------------------------------------------------------------
 
-cdef bint pooling(dl_pool *g, long n, long h, long w, long c, kernel, stride, padding) except -1:
-    """Fills g; False where there is no such pooling."""
+cdef bint pooling(dl_pool *g, x, long h, long w, kernel, stride, padding) except -1:
+    """Fills g for images of h by w pixels, with x's n and c; False where there is no such pooling."""
     cdef long bottom, right
-    g.n, g.h, g.w, g.c = n, h, w, c
+    if not is_image(x):
+        return False
+    g.n, g.h, g.w, g.c = dim(x, 0), h, w, dim(x, 3)
     g.r, g.s = kernel
     g.stride_h, g.stride_w = stride
     g.top, bottom, g.left, right = padding
@@ -416,174 +407,152 @@ cdef bint pooling(dl_pool *g, long n, long h, long w, long c, kernel, stride, pa
     return True
 
 
+cdef inline bint has_image_type(object x, int typenum) noexcept:
+    return (cnp.PyArray_Check(x) and PyArray_ISCARRAY_RO(<cnp.ndarray>x)
+            and cnp.PyArray_TYPE(<cnp.ndarray>x) == typenum and cnp.PyArray_NDIM(<cnp.ndarray>x) == 4)
+
+
 def max_pool2d_forward(x, kernel, stride, padding):
     cdef dl_pool g
-    if (not is_image(x) or not pooling(&g, dim(x, 0), dim(x, 1), dim(x, 2), dim(x, 3), kernel, stride, padding)
-            or g.r * g.s > 256):
+    if not is_image(x) or not pooling(&g, x, dim(x, 1), dim(x, 2), kernel, stride, padding) or g.r * g.s > 256:
         return None
-    cdef int t = real(x)
     y, where = image_like(x, g.oh, g.ow, cnp.PyArray_TYPE(<cnp.ndarray>x)), image_like(x, g.oh, g.ow, cnp.NPY_UINT8)
-    cdef void *a = data(x)
-    cdef void *b = data(y)
-    cdef void *c = data(where)
-    with nogil:
-        T.max_pool2d_forward[t](a, b, <uint8_t *>c, &g)
+    thread = leave(size(x))
+    T.max_pool2d_forward[real(x)](data(x), data(y), <uint8_t *>data(where), &g)
+    enter(thread)
     return y, where
 
 
-def max_pool2d_backward(dy, where, size, kernel, stride, padding):
+def max_pool2d_backward(dy, where, image, kernel, stride, padding):
     cdef dl_pool g
-    if (not is_image(dy) or not pooling(&g, dim(dy, 0), size[0], size[1], dim(dy, 3), kernel, stride, padding)
-            or not has_shape(dy, g.n, g.oh, g.ow, g.c) or not cnp.PyArray_Check(where)
-            or not PyArray_ISCARRAY_RO(<cnp.ndarray>where) or cnp.PyArray_TYPE(<cnp.ndarray>where) != cnp.NPY_UINT8
-            or cnp.PyArray_NDIM(<cnp.ndarray>where) != 4 or not has_shape(where, g.n, g.oh, g.ow, g.c)):
+    if (not pooling(&g, dy, image[0], image[1], kernel, stride, padding)
+            or not has_shape(dy, g.n, g.oh, g.ow, g.c) or not has_image_type(where, cnp.NPY_UINT8)
+            or not has_shape(where, g.n, g.oh, g.ow, g.c)):
         return None
-    cdef int t = real(dy)
     dx = image_like(dy, g.h, g.w, cnp.PyArray_TYPE(<cnp.ndarray>dy))
-    cdef void *a = data(dy)
-    cdef void *b = data(where)
-    cdef void *c = data(dx)
-    with nogil:
-        T.max_pool2d_backward[t](a, <const uint8_t *>b, c, &g)
+    thread = leave(size(dx))
+    T.max_pool2d_backward[real(dy)](data(dy), <const uint8_t *>data(where), data(dx), &g)
+    enter(thread)
     return dx
 
 
 def avg_pool2d_forward(x, kernel, stride, padding):
     cdef dl_pool g
-    if not is_image(x) or not pooling(&g, dim(x, 0), dim(x, 1), dim(x, 2), dim(x, 3), kernel, stride, padding):
+    if not is_image(x) or not pooling(&g, x, dim(x, 1), dim(x, 2), kernel, stride, padding):
         return None
-    cdef int t = real(x)
     y = image_like(x, g.oh, g.ow, cnp.PyArray_TYPE(<cnp.ndarray>x))
-    cdef void *a = data(x)
-    cdef void *b = data(y)
-    with nogil:
-        T.avg_pool2d_forward[t](a, b, &g)
+    thread = leave(size(x))
+    T.avg_pool2d_forward[real(x)](data(x), data(y), &g)
+    enter(thread)
     return y
 
 
-def avg_pool2d_backward(dy, size, kernel, stride, padding):
+def avg_pool2d_backward(dy, image, kernel, stride, padding):
     cdef dl_pool g
-    if (not is_image(dy) or not pooling(&g, dim(dy, 0), size[0], size[1], dim(dy, 3), kernel, stride, padding)
+    if (not pooling(&g, dy, image[0], image[1], kernel, stride, padding)
             or not has_shape(dy, g.n, g.oh, g.ow, g.c)):
         return None
-    cdef int t = real(dy)
     dx = image_like(dy, g.h, g.w, cnp.PyArray_TYPE(<cnp.ndarray>dy))
-    cdef void *a = data(dy)
-    cdef void *b = data(dx)
-    with nogil:
-        T.avg_pool2d_backward[t](a, b, &g)
+    thread = leave(size(dx))
+    T.avg_pool2d_backward[real(dy)](data(dy), data(dx), &g)
+    enter(thread)
     return dx
 
 
-cdef bint adaptive(dl_pool *g, long n, long h, long w, long c, long oh, long ow) noexcept:
-    g.n, g.h, g.w, g.c, g.oh, g.ow = n, h, w, c, oh, ow
+cdef bint adaptive(dl_pool *g, x, long h, long w, long oh, long ow) noexcept:
+    if not is_image(x):
+        return False
+    g.n, g.h, g.w, g.c, g.oh, g.ow = dim(x, 0), h, w, dim(x, 3), oh, ow
     g.r = g.s = g.stride_h = g.stride_w = g.top = g.left = 0
     return h > 0 and w > 0 and oh > 0 and ow > 0
 
 
-def adaptive_avg_pool2d_forward(x, size):
+def adaptive_avg_pool2d_forward(x, image):
     cdef dl_pool g
-    cdef int t, status
-    if not is_image(x) or not adaptive(&g, dim(x, 0), dim(x, 1), dim(x, 2), dim(x, 3), size[0], size[1]):
+    cdef int status
+    if not is_image(x) or not adaptive(&g, x, dim(x, 1), dim(x, 2), image[0], image[1]):
         return None
-    t = real(x)
     y = image_like(x, g.oh, g.ow, cnp.PyArray_TYPE(<cnp.ndarray>x))
-    cdef void *a = data(x)
-    cdef void *b = data(y)
-    with nogil:
-        status = T.adaptive_avg_pool2d_forward[t](a, b, &g)
+    thread = leave(size(x))
+    status = T.adaptive_avg_pool2d_forward[real(x)](data(x), data(y), &g)
+    enter(thread)
     check(status)
     return y
 
 
-def adaptive_avg_pool2d_backward(dy, size):
+def adaptive_avg_pool2d_backward(dy, image):
     cdef dl_pool g
-    if not is_image(dy) or not adaptive(&g, dim(dy, 0), size[0], size[1], dim(dy, 3), dim(dy, 1), dim(dy, 2)):
+    if not is_image(dy) or not adaptive(&g, dy, image[0], image[1], dim(dy, 1), dim(dy, 2)):
         return None
-    cdef int t = real(dy)
     dx = image_like(dy, g.h, g.w, cnp.PyArray_TYPE(<cnp.ndarray>dy))
-    cdef void *a = data(dy)
-    cdef void *b = data(dx)
-    with nogil:
-        T.adaptive_avg_pool2d_backward[t](a, b, &g)
+    thread = leave(size(dx))
+    T.adaptive_avg_pool2d_backward[real(dy)](data(dy), data(dx), &g)
+    enter(thread)
     return dx
 
 
 # -- normalisation ----------------------------------------------------------------------------------------------------------
 
-cdef inline int relu_or_none(object activation) noexcept:
-    """1, 0, or -1 for an activation that is not fused."""
-    return 0 if activation is None else 1 if activation == "relu" else -1
+cdef int norm_activation(object x, object residual, object activation) noexcept:
+    """The activation's number, or -1 if it is not fused or x [m > 0, c] and residual (None or like x) do not fit."""
+    cdef int t = real(x)
+    if t < 0 or cnp.PyArray_NDIM(<cnp.ndarray>x) != 2 or dim(x, 0) == 0:
+        return -1
+    if residual is not None and (real(residual) != t or not same(residual, x)):
+        return -1
+    return (DL_NORM_NONE if activation is None else DL_NORM_RELU if activation == "relu" else
+            DL_NORM_LEAKY_RELU if activation == "leaky_relu" else -1)
 
 
-cdef inline bint fit_for_norm(object x) noexcept:
-    return real(x) >= 0 and cnp.PyArray_NDIM(<cnp.ndarray>x) == 2 and dim(x, 0) > 0
+cdef bint are_rows(object x, object a, object b, object c, object d) noexcept:
+    """All are [c] for x [m, c], and of its type."""
+    cdef int t = real(x)
+    return (is_row(a, t, dim(x, 1)) and is_row(b, t, dim(x, 1)) and is_row(c, t, dim(x, 1))
+            and is_row(d, t, dim(x, 1)))
 
 
-def batch_norm_forward(x, gamma, beta, double eps, activation):
-    cdef int t, relu = relu_or_none(activation), status
-    cdef long m, c
-    if relu < 0 or not fit_for_norm(x):
+def batch_norm_forward(x, gamma, beta, residual, double eps, activation, double slope):
+    cdef int status, act = norm_activation(x, residual, activation)
+    if act < 0 or not are_rows(x, gamma, beta, gamma, beta):
         return None
-    t, m, c = real(x), dim(x, 0), dim(x, 1)
-    if not is_row(gamma, t, c) or not is_row(beta, t, c):
-        return None
-    y, mean, inv_std = like(x), row_like(x, c), row_like(x, c)
-    cdef void *px = data(x)
-    cdef void *pg = data(gamma)
-    cdef void *pb = data(beta)
-    cdef void *py = data(y)
-    cdef void *pm = data(mean)
-    cdef void *pi = data(inv_std)
-    with nogil:
-        status = T.batch_norm_forward[t](px, pg, pb, eps, relu, py, pm, pi, m, c)
+    y, mean, inv_std = like(x), row_like(x, dim(x, 1)), row_like(x, dim(x, 1))
+    thread = leave(size(x))
+    status = T.batch_norm_forward[real(x)](
+        data(x), data(gamma), data(beta), data(residual), eps, <dl_norm_activation>act, slope, data(y), data(mean),
+        data(inv_std), dim(x, 0), dim(x, 1))
+    enter(thread)
     check(status)
     return y, mean, inv_std
 
 
-def batch_norm_backward(dy, x, y, gamma, mean, inv_std, activation):
-    cdef int t, relu = relu_or_none(activation), status
-    cdef long m, c
-    if relu < 0 or not fit_for_norm(x):
+def batch_norm_backward(dy, x, y, gamma, beta, mean, inv_std, activation, double slope, bint residual):
+    cdef int status, act = norm_activation(x, dy, activation)
+    if act < 0 or dy is None or not are_rows(x, gamma, beta, mean, inv_std):
         return None
-    t, m, c = real(x), dim(x, 0), dim(x, 1)
-    if real(dy) != t or not same(dy, x) or (relu and (real(y) != t or not same(y, x))):
+    if residual and act != DL_NORM_NONE and (real(y) != real(x) or not same(y, x)):
         return None
-    if not is_row(gamma, t, c) or not is_row(mean, t, c) or not is_row(inv_std, t, c):
-        return None
-    dx, dgamma, dbeta = like(x), row_like(x, c), row_like(x, c)
-    cdef void *pdy = data(dy)
-    cdef void *px = data(x)
-    cdef void *py = data(y) if relu else px
-    cdef void *pg = data(gamma)
-    cdef void *pm = data(mean)
-    cdef void *pi = data(inv_std)
-    cdef void *pdx = data(dx)
-    cdef void *pdg = data(dgamma)
-    cdef void *pdb = data(dbeta)
-    with nogil:
-        status = T.batch_norm_backward[t](pdy, px, py, pg, pm, pi, relu, pdx, pdg, pdb, m, c)
+    dx, dgamma, dbeta = like(x), row_like(x, dim(x, 1)), row_like(x, dim(x, 1))
+    dz = like(x) if residual and act != DL_NORM_NONE else None
+    cdef void *py = NULL if dz is None else data(y)
+    thread = leave(size(x))
+    status = T.batch_norm_backward[real(x)](
+        data(dy), data(x), py, data(gamma), data(beta), data(mean), data(inv_std), <dl_norm_activation>act, slope,
+        data(dx), data(dgamma), data(dbeta), data(dz), dim(x, 0), dim(x, 1))
+    enter(thread)
     check(status)
-    return dx, dgamma, dbeta
+    return dx, dgamma, dbeta, dy if residual and dz is None else dz
 
 
-def batch_norm_inference(x, gamma, beta, mean, var, double eps, activation):
-    cdef int t, relu = relu_or_none(activation), status
-    cdef long m, c
-    if relu < 0 or not fit_for_norm(x):
-        return None
-    t, m, c = real(x), dim(x, 0), dim(x, 1)
-    if not is_row(gamma, t, c) or not is_row(beta, t, c) or not is_row(mean, t, c) or not is_row(var, t, c):
+def batch_norm_inference(x, gamma, beta, mean, var, residual, double eps, activation, double slope):
+    cdef int status, act = norm_activation(x, residual, activation)
+    if act < 0 or not are_rows(x, gamma, beta, mean, var):
         return None
     y = like(x)
-    cdef void *px = data(x)
-    cdef void *pg = data(gamma)
-    cdef void *pb = data(beta)
-    cdef void *pm = data(mean)
-    cdef void *pv = data(var)
-    cdef void *py = data(y)
-    with nogil:
-        status = T.batch_norm_inference[t](px, pg, pb, pm, pv, eps, relu, py, m, c)
+    thread = leave(size(x))
+    status = T.batch_norm_inference[real(x)](
+        data(x), data(gamma), data(beta), data(mean), data(var), data(residual), eps, <dl_norm_activation>act, slope,
+        data(y), dim(x, 0), dim(x, 1))
+    enter(thread)
     check(status)
     return y
 
@@ -591,63 +560,53 @@ def batch_norm_inference(x, gamma, beta, mean, var, double eps, activation):
 # -- resampling --------------------------------------------------------------------------------------------------------------
 
 def upsample_nearest_forward(x, scale):
-    cdef long down, across, n, h, w, c
+    cdef long down, across
     down, across = scale
     if not is_image(x) or down < 1 or across < 1:
         return None
-    cdef int t = real(x)
-    n, h, w, c = dim(x, 0), dim(x, 1), dim(x, 2), dim(x, 3)
-    y = image_like(x, h * down, w * across, cnp.PyArray_TYPE(<cnp.ndarray>x))
-    cdef void *a = data(x)
-    cdef void *b = data(y)
-    with nogil:
-        T.upsample_nearest_forward[t](a, b, n, h, w, c, h * down, w * across, 0)
+    y = image_like(x, dim(x, 1) * down, dim(x, 2) * across, cnp.PyArray_TYPE(<cnp.ndarray>x))
+    thread = leave(size(y))
+    T.upsample_nearest_forward[real(x)](
+        data(x), data(y), dim(x, 0), dim(x, 1), dim(x, 2), dim(x, 3), dim(y, 1), dim(y, 2), 0)
+    enter(thread)
     return y
 
 
 def upsample_nearest_backward(dy, scale):
-    cdef long down, across, n, h, w, c
+    cdef long down, across
     down, across = scale
     if not is_image(dy) or down < 1 or across < 1 or dim(dy, 1) % down or dim(dy, 2) % across:
         return None
-    cdef int t = real(dy)
-    n, h, w, c = dim(dy, 0), dim(dy, 1) // down, dim(dy, 2) // across, dim(dy, 3)
-    dx = image_like(dy, h, w, cnp.PyArray_TYPE(<cnp.ndarray>dy))
-    cdef void *a = data(dy)
-    cdef void *b = data(dx)
-    with nogil:
-        T.upsample_nearest_backward[t](a, b, n, h, w, c, h * down, w * across, 0)
+    dx = image_like(dy, dim(dy, 1) // down, dim(dy, 2) // across, cnp.PyArray_TYPE(<cnp.ndarray>dy))
+    thread = leave(size(dy))
+    T.upsample_nearest_backward[real(dy)](
+        data(dy), data(dx), dim(dx, 0), dim(dx, 1), dim(dx, 2), dim(dx, 3), dim(dy, 1), dim(dy, 2), 0)
+    enter(thread)
     return dx
 
 
-def upsample_bilinear_forward(x, size, bint align_corners):
-    cdef long n, h, w, c, oh, ow
-    cdef int status, t
-    oh, ow = size
-    if not is_image(x) or oh < 1 or ow < 1 or dim(x, 1) < 1 or dim(x, 2) < 1:
+def upsample_bilinear_forward(x, image, bint align_corners):
+    cdef int status
+    if not is_image(x) or image[0] < 1 or image[1] < 1 or dim(x, 1) < 1 or dim(x, 2) < 1:
         return None
-    t, n, h, w, c = real(x), dim(x, 0), dim(x, 1), dim(x, 2), dim(x, 3)
-    y = image_like(x, oh, ow, cnp.PyArray_TYPE(<cnp.ndarray>x))
-    cdef void *a = data(x)
-    cdef void *b = data(y)
-    with nogil:
-        status = T.upsample_bilinear_forward[t](a, b, n, h, w, c, oh, ow, align_corners)
+    y = image_like(x, image[0], image[1], cnp.PyArray_TYPE(<cnp.ndarray>x))
+    thread = leave(size(y))
+    status = T.upsample_bilinear_forward[real(x)](
+        data(x), data(y), dim(x, 0), dim(x, 1), dim(x, 2), dim(x, 3), dim(y, 1), dim(y, 2), align_corners)
+    enter(thread)
     check(status)
     return y
 
 
-def upsample_bilinear_backward(dy, size, bint align_corners):
-    cdef long n, h, w, c, oh, ow
-    cdef int status, t
-    h, w = size
-    if not is_image(dy) or h < 1 or w < 1 or dim(dy, 1) < 1 or dim(dy, 2) < 1:
+def upsample_bilinear_backward(dy, image, bint align_corners):
+    cdef int status
+    if not is_image(dy) or image[0] < 1 or image[1] < 1 or dim(dy, 1) < 1 or dim(dy, 2) < 1:
         return None
-    t, n, oh, ow, c = real(dy), dim(dy, 0), dim(dy, 1), dim(dy, 2), dim(dy, 3)
-    dx = image_like(dy, h, w, cnp.PyArray_TYPE(<cnp.ndarray>dy))
-    cdef void *a = data(dy)
-    cdef void *b = data(dx)
-    with nogil:
-        status = T.upsample_bilinear_backward[t](a, b, n, h, w, c, oh, ow, align_corners)
+    dx = image_like(dy, image[0], image[1], cnp.PyArray_TYPE(<cnp.ndarray>dy))
+    thread = leave(size(dy))
+    status = T.upsample_bilinear_backward[real(dy)](
+        data(dy), data(dx), dim(dx, 0), dim(dx, 1), dim(dx, 2), dim(dx, 3), dim(dy, 1), dim(dy, 2), align_corners)
+    enter(thread)
     check(status)
     return dx
 
@@ -668,12 +627,9 @@ cdef inline bint fit_for_step(object p, object g, object state, object more) noe
 def add_into(x, y):
     if not fit_for_step(x, y, None, None):
         return None
-    cdef int t = real(x)
-    cdef long n = size(x)
-    cdef void *a = data(x)
-    cdef void *b = data(y)
-    with nogil:
-        T.add_into[t](a, b, n)
+    thread = leave(size(x))
+    T.add_into[real(x)](data(x), data(y), size(x))
+    enter(thread)
     return True
 
 
@@ -681,37 +637,28 @@ def scale_into(x, double factor):
     cdef int t = real(x)
     if t < 0 or not in_place(x, t):
         return None
-    cdef long n = size(x)
-    cdef void *a = data(x)
-    with nogil:
-        T.scale_into[t](a, factor, n)
+    thread = leave(size(x))
+    T.scale_into[t](data(x), factor, size(x))
+    enter(thread)
     return True
 
 
 def sgd_step(p, g, velocity, double lr, double momentum, bint nesterov, double weight_decay):
     if not fit_for_step(p, g, velocity, None):
         return None
-    cdef int t = real(p)
-    cdef long n = size(p)
-    cdef void *pp = data(p)
-    cdef void *pg = data(g)
-    cdef void *pv = data(velocity)
-    with nogil:
-        T.sgd_step[t](pp, pg, pv, lr, momentum, nesterov, weight_decay, n)
+    thread = leave(size(p))
+    T.sgd_step[real(p)](data(p), data(g), data(velocity), lr, momentum, nesterov, weight_decay, size(p))
+    enter(thread)
     return True
 
 
 def rmsprop_step(p, g, square, velocity, double lr, double rho, double eps, double momentum, double weight_decay):
     if square is None or not fit_for_step(p, g, square, velocity):
         return None
-    cdef int t = real(p)
-    cdef long n = size(p)
-    cdef void *pp = data(p)
-    cdef void *pg = data(g)
-    cdef void *ps = data(square)
-    cdef void *pv = data(velocity)
-    with nogil:
-        T.rmsprop_step[t](pp, pg, ps, pv, lr, rho, eps, momentum, weight_decay, n)
+    thread = leave(size(p))
+    T.rmsprop_step[real(p)](
+        data(p), data(g), data(square), data(velocity), lr, rho, eps, momentum, weight_decay, size(p))
+    enter(thread)
     return True
 
 
@@ -719,12 +666,8 @@ def adam_step(p, g, m, v, double lr, double beta1, double beta2, double eps, dou
               long step):
     if m is None or v is None or not fit_for_step(p, g, m, v):
         return None
-    cdef int t = real(p)
-    cdef long n = size(p)
-    cdef void *pp = data(p)
-    cdef void *pg = data(g)
-    cdef void *pm = data(m)
-    cdef void *pv = data(v)
-    with nogil:
-        T.adam_step[t](pp, pg, pm, pv, lr, beta1, beta2, eps, weight_decay, decoupled, step, n)
+    thread = leave(size(p))
+    T.adam_step[real(p)](
+        data(p), data(g), data(m), data(v), lr, beta1, beta2, eps, weight_decay, decoupled, step, size(p))
+    enter(thread)
     return True

@@ -16,6 +16,8 @@ enum { DL_OK = 0, DL_NO_MEMORY = 1, DL_BAD_LABEL = 2 };
 /* How the two operands of a binary kernel lie: n elements each; the right or left one a number; or a row of c. */
 enum dl_operands { DL_BOTH, DL_NUMBER_RIGHT, DL_NUMBER_LEFT, DL_ROW_RIGHT, DL_ROW_LEFT };
 
+enum dl_norm_activation { DL_NORM_NONE, DL_NORM_RELU, DL_NORM_LEAKY_RELU }; /* `below`: leaky ReLU's slope */
+
 struct dl_pool { /* x [n, h, w, c], y [n, oh, ow, c], window [r, s] */
     long n, h, w, c, oh, ow, r, s, stride_h, stride_w, top, left;
 };
@@ -60,13 +62,16 @@ typedef void(*dl_rows_backward) DL_ROWS_BACKWARD;
     /* of struct dl_pool only n, h, w, c, oh, ow are read */                                                        \
     K(int, adaptive_avg_pool2d_forward, (const void *x, void *y, const struct dl_pool *g))                          \
     K(void, adaptive_avg_pool2d_backward, (const void *dy, void *dx, const struct dl_pool *g))                      \
-    K(int, batch_norm_forward, (const void *x, const void *gamma, const void *beta, double eps, int relu, void *y,  \
-                                void *mean, void *inv_std, long m, long c))                                         \
-    K(int, batch_norm_backward, (const void *dy, const void *x, const void *y, const void *gamma, const void *mean, \
-                                 const void *inv_std, int relu, void *dx, void *dgamma, void *dbeta, long m,        \
-                                 long c))                                                                           \
+    K(int, batch_norm_forward, (const void *x, const void *gamma, const void *beta, const void *residual,           \
+                                double eps, enum dl_norm_activation act, double below, void *y, void *mean,         \
+                                void *inv_std, long m, long c)) /* residual may be NULL */                          \
+    /* y and dz both, or both NULL: then there was no residual */                                                   \
+    K(int, batch_norm_backward, (const void *dy, const void *x, const void *y, const void *gamma, const void *beta, \
+                                 const void *mean, const void *inv_std, enum dl_norm_activation act, double below,  \
+                                 void *dx, void *dgamma, void *dbeta, void *dz, long m, long c))                    \
     K(int, batch_norm_inference, (const void *x, const void *gamma, const void *beta, const void *mean,             \
-                                  const void *var, double eps, int relu, void *y, long m, long c))                  \
+                                  const void *var, const void *residual, double eps, enum dl_norm_activation act,   \
+                                  double below, void *y, long m, long c))                                           \
     K(void, upsample_nearest_forward, DL_RESAMPLE) K(void, upsample_nearest_backward, DL_RESAMPLE)                  \
     K(int, upsample_bilinear_forward, DL_RESAMPLE) K(int, upsample_bilinear_backward, DL_RESAMPLE)                  \
     /* in place */                                                                                                  \

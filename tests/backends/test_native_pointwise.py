@@ -453,25 +453,34 @@ NORMS = [(1, 1), (1, 5), (7, 1), (33, 6), (1000, 16), (1000, 33), (65_536, 16), 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", NORMS)
-@pytest.mark.parametrize("act", [None, "relu"])
-def test_batch_norm(shape, act, dtype):
+@pytest.mark.parametrize("act", [None, "relu", "leaky_relu"])
+@pytest.mark.parametrize("added", [False, True])
+def test_batch_norm(shape, added, act, dtype):
     M, C = shape
+    below = {None: 1.0, "relu": 0.0, "leaky_relu": dtype(0.2).item()}[act]
+    residual = draw(shape, dtype, 7) if added else None
     x = (rng().standard_normal(shape) * rng(1).uniform(0.5, 2, C) + rng(2).standard_normal(C)).astype(dtype)
     gamma, beta, eps = rng(3).uniform(0.5, 1.5, C).astype(dtype), draw(C, dtype, 4), 1e-5
-    y, mean, inv_std = check(norm.batch_norm_forward, x, gamma, beta, eps, act)
+    y, mean, inv_std = check(norm.batch_norm_forward, x, gamma, beta, residual, eps, act, 0.2)
     x64, g64, b64 = x.astype(np.float64), gamma.astype(np.float64), beta.astype(np.float64)
     mean64, var64 = x64.mean(0), x64.var(0)
     inv64 = 1 / np.sqrt(var64 + eps)
     x_hat = (x64 - mean64) * inv64
-    y64 = g64 * x_hat + b64
-    slope = np.ones(shape) if act is None else 1.0 * (y > 0)
+    r64 = residual.astype(np.float64) if added else 0
+    y64 = g64 * x_hat + b64 + r64
+    slope = np.where(y > 0, 1.0, below)
     close(mean, mean64, BOUND["batch_norm"], dtype)
     close(inv_std, inv64, BOUND["batch_norm"], dtype)
-    close(y, y64 if act is None else np.maximum(y64, 0), BOUND["batch_norm"], dtype)
+    close(y, np.where(y64 > 0, y64, below * y64), BOUND["batch_norm"], dtype)
 
     dy = draw(shape, dtype, 5)
-    dx, dgamma, dbeta = check(norm.batch_norm_backward, dy, x, y, gamma, mean, inv_std, act)
+    args = (dy, x, y if added else None, gamma, beta, mean, inv_std, act, 0.2, added)
+    dx, dgamma, dbeta, dz = check(norm.batch_norm_backward, *args)
     g = dy.astype(np.float64) * slope
+    if added:
+        close(dz, g, 1e-7, dtype)
+    else:
+        assert dz is None
     want = g64 * inv64 * (g - g.mean(0) - x_hat * (g * x_hat).mean(0))
     if M > 1:  # one row: its own mean, and the exact result is 0
         close(dx, want, BOUND["batch_norm"] * 2, dtype)
@@ -482,15 +491,17 @@ def test_batch_norm(shape, act, dtype):
     assert np.abs(dbeta - g.sum(0)).max() <= scale
 
     var = rng(6).uniform(0.5, 2, C).astype(dtype)
-    got = check(norm.batch_norm_inference, x, gamma, beta, mean, var, eps, act)
-    want = g64 * (x64 - mean.astype(np.float64)) / np.sqrt(var.astype(np.float64) + eps) + b64
-    close(got, want if act is None else np.maximum(want, 0), BOUND["batch_norm"], dtype)
+    got = check(norm.batch_norm_inference, x, gamma, beta, mean, var, residual, eps, act, 0.2)
+    want = g64 * (x64 - mean.astype(np.float64)) / np.sqrt(var.astype(np.float64) + eps) + b64 + r64
+    close(got, np.where(want > 0, want, below * want), BOUND["batch_norm"], dtype)
 
 
 def test_batch_norm_statistics_survive_a_large_mean():
     x = (rng().standard_normal((65_536, 16)) + 1000).astype(np.float32)
     x[:64] = 0  # and a beginning that misleads
-    _, mean, inv_std = norm.batch_norm_forward(x, np.ones(16, np.float32), np.zeros(16, np.float32), 1e-5, None)
+    _, mean, inv_std = norm.batch_norm_forward(
+        x, np.ones(16, np.float32), np.zeros(16, np.float32), None, 1e-5, None, 0.0
+    )
     x64 = x.astype(np.float64)
     np.testing.assert_allclose(mean, x64.mean(0), rtol=2e-7)
     np.testing.assert_allclose(inv_std, 1 / np.sqrt(x64.var(0) + 1e-5), rtol=1e-6)
@@ -500,17 +511,18 @@ def test_batch_norm_nan_stays_in_its_channel():
     x = draw((1000, 6), np.float32)
     x[17, 2] = np.nan
     one = np.ones(6, np.float32)
-    y, mean, _ = norm.batch_norm_forward(x, one, one, 1e-5, "relu")
+    y, mean, _ = norm.batch_norm_forward(x, one, one, None, 1e-5, "relu", 0.0)
     assert np.isnan(mean).tolist() == [False, False, True, False, False, False]
     assert np.isnan(y).any(0).tolist() == np.isnan(mean).tolist()
 
 
 def test_batch_norm_declines():
     x, c = np.zeros((4, 3), np.float32), np.ones(3, np.float32)
-    assert isinstance(norm.batch_norm_forward(x, c, c, 1e-5, "tanh"), Decline)
-    assert isinstance(norm.batch_norm_forward(x[:0], c, c, 1e-5, None), Decline)
-    assert isinstance(norm.batch_norm_forward(x, c.astype(np.float64), c, 1e-5, None), Decline)
-    assert isinstance(norm.batch_norm_forward(x, c[:2], c, 1e-5, None), Decline)
+    assert isinstance(norm.batch_norm_forward(x, c, c, None, 1e-5, "tanh", 0.0), Decline)
+    assert isinstance(norm.batch_norm_forward(x[:0], c, c, None, 1e-5, None, 0.0), Decline)
+    assert isinstance(norm.batch_norm_forward(x, c.astype(np.float64), c, None, 1e-5, None, 0.0), Decline)
+    assert isinstance(norm.batch_norm_forward(x, c[:2], c, None, 1e-5, None, 0.0), Decline)
+    assert isinstance(norm.batch_norm_forward(x, c, c, x[:2].copy(), 1e-5, None, 0.0), Decline)
 
 
 # -- optimiser steps ------------------------------------------------------------------------------------------------------------------

@@ -52,13 +52,15 @@ def pools(kernel, stride, padding):
     ]
 
 
-def norms(activation):
+def norms(activation, residual):
     gamma, beta, mean, var = COLUMN
-    y, *statistics = ref.batch_norm_forward(ROWS, gamma, beta, 1e-5, activation)
+    more = (1e-5, activation, 0.2)
+    y, *statistics = ref.batch_norm_forward(ROWS, gamma, beta, residual, *more)
+    added = residual is not None
     return [
-        ("batch_norm_forward", ROWS, gamma, beta, 1e-5, activation),
-        ("batch_norm_backward", X[0], ROWS, y, gamma, *statistics, activation),
-        ("batch_norm_inference", ROWS, gamma, beta, mean, var, 1e-5, activation),
+        ("batch_norm_forward", ROWS, gamma, beta, residual, *more),
+        ("batch_norm_backward", X[0], ROWS, y, gamma, beta, *statistics, activation, 0.2, added),
+        ("batch_norm_inference", ROWS, gamma, beta, mean, var, residual, *more),
     ]
 
 
@@ -104,7 +106,7 @@ CALLS = [
     *pools((17, 17), (3, 3), (8, 8, 8, 8)),
     ("adaptive_avg_pool2d_forward", IMAGE, (1, 1)), ("adaptive_avg_pool2d_forward", IMAGE, (4, 5)),
     ("adaptive_avg_pool2d_backward", SMALL, (9, 8)),
-    *norms(None), *norms("relu"),
+    *(call for act in (None, "relu", "leaky_relu") for r in (None, ROWS[::-1].copy()) for call in norms(act, r)),
     *standardized(X, (-1,)), *standardized(IMAGE, (1, 2)), *standardized(IMAGE, (1, 2, 3)),
     *standardized(normal(2, 3, 4, 3, 2), (1, 2, 4)),
     ("upsample_nearest_forward", IMAGE, (2, 3)), ("upsample_nearest_backward", normal(2, 6, 9, 3), (2, 3)),
@@ -210,8 +212,8 @@ def test_one_bad_element_is_seen(bad):
     arguments = (image, (3, 3), (2, 2), (1, 1, 1, 1))
     check(nb.max_pool2d_forward(*arguments), ref.max_pool2d_forward(*arguments), 0)
     gamma, beta = COLUMN[:2]
-    check(nb.batch_norm_forward(x[1], gamma, beta, 1e-5, "relu"),
-          ref.batch_norm_forward(x[1], gamma, beta, 1e-5, "relu"), 1e-10)  # fmt: skip
+    check(nb.batch_norm_forward(x[1], gamma, beta, None, 1e-5, "relu", 0.0),
+          ref.batch_norm_forward(x[1], gamma, beta, None, 1e-5, "relu", 0.0), 1e-10)  # fmt: skip
 
 
 def test_read_only_and_strided_inputs_are_taken():

@@ -106,9 +106,9 @@ def test_float32_through_the_larger_kernels(rng):
         ref.avg_pool2d_backward(pooled, (6, 6), (2, 2), (2, 2), pad),
         ref.adaptive_avg_pool2d_forward(x, (4, 3)),
         ref.adaptive_avg_pool2d_backward(x, (7, 7)),
-        *ref.batch_norm_forward(rows, b, b, 1e-5, "relu"),
-        *ref.batch_norm_backward(rows, rows, rows, b, b, b, "relu"),
-        ref.batch_norm_inference(rows, b, b, b, b, 1e-5, None),
+        *ref.batch_norm_forward(rows, b, b, rows, 1e-5, "relu", 0.0),
+        *ref.batch_norm_backward(rows, rows, rows, b, b, b, b, "leaky_relu", 0.1, True),
+        ref.batch_norm_inference(rows, b, b, b, b, rows, 1e-5, None, 0.0),
         *ref.standardize_forward(rows, (1,), 1e-5),
         ref.standardize_backward(rows, rows, rows[:, :1], (1,)),
         ref.upsample_bilinear_forward(x, (9, 5), False),
@@ -137,7 +137,7 @@ def test_empty_batch():
     assert ref.max_pool2d_forward(x, (2, 2), one, none)[0].shape == (0, 4, 4, 2)
     assert ref.avg_pool2d_forward(x, (2, 2), one, none).shape == (0, 4, 4, 2)
     assert ref.adaptive_avg_pool2d_forward(x, (1, 1)).shape == (0, 1, 1, 2)
-    assert ref.batch_norm_forward(np.zeros((0, 2)), np.ones(2), np.ones(2), 1e-5, None)[0].shape == (0, 2)
+    assert ref.batch_norm_forward(np.zeros((0, 2)), np.ones(2), np.ones(2), None, 1e-5, None, 0.0)[0].shape == (0, 2)
     assert ref.softmax(np.zeros((0, 3)), 1).shape == (0, 3)
     assert ref.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), "reflect", 0).shape == (0, 7, 7, 2)
     assert ref.pad_backward(np.zeros((0, 7)), ((0, 0), (1, 1)), "reflect").shape == (0, 5)
@@ -483,35 +483,43 @@ def test_adaptive_avg_pool(rng, size):
 # -- normalisation -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("activation", [None, "relu"])
-def test_batch_norm(rng, activation):
-    x, dy = frozen(rng.standard_normal((6, 3)), rng.standard_normal((6, 3)))
+@pytest.mark.parametrize("activation", [None, "relu", "leaky_relu"])
+@pytest.mark.parametrize("added", [False, True])
+def test_batch_norm(rng, activation, added):
+    x, dy, residual = frozen(*rng.standard_normal((3, 6, 3)))
     gamma, beta = frozen(rng.uniform(0.5, 2, 3), rng.standard_normal(3))
     eps = 0.1
 
-    def formula(x, gamma, beta):
+    def formula(x, gamma, beta, residual=residual):
         y = np.zeros(x.shape)
         for c in range(3):
             mu = sum(x[:, c]) / 6
             var = sum((v - mu) ** 2 for v in x[:, c]) / 6
             for m in range(6):
                 y[m, c] = gamma[c] * (x[m, c] - mu) / math.sqrt(var + eps) + beta[c]
-        return np.maximum(y, 0) if activation else y
+        y = y + residual if added else y
+        below = {None: 1.0, "relu": 0.0, "leaky_relu": 0.2}[activation]
+        return np.where(y > 0, y, below * y)
 
-    y, mean, inv_std = frozen(*ref.batch_norm_forward(x, gamma, beta, eps, activation))
+    more = residual if added else None
+    y, mean, inv_std = frozen(*ref.batch_norm_forward(x, gamma, beta, more, eps, activation, 0.2))
     close(y, formula(x, gamma, beta))
     close(mean, np.average(x, axis=0))
     close(inv_std, (x.var(axis=0) + eps) ** -0.5)
-    dx, dgamma, dbeta = ref.batch_norm_backward(dy, x, y, gamma, mean, inv_std, activation)
+    dx, dgamma, dbeta, dz = ref.batch_norm_backward(dy, x, y, gamma, beta, mean, inv_std, activation, 0.2, added)
     close(dx, slope(lambda x: formula(x, gamma, beta), x, dy), 1e-8)
     close(dgamma, slope(lambda gamma: formula(x, gamma, beta), gamma, dy), 1e-8)
     close(dbeta, slope(lambda beta: formula(x, gamma, beta), beta, dy), 1e-8)
-    close(ref.batch_norm_inference(x, gamma, beta, mean, frozen(x.var(axis=0)), eps, activation), y)
+    if added:
+        close(dz, slope(lambda residual: formula(x, gamma, beta, residual), residual, dy), 1e-8)
+    else:
+        assert dz is None
+    close(ref.batch_norm_inference(x, gamma, beta, mean, frozen(x.var(axis=0)), more, eps, activation, 0.2), y)
 
 
 def test_batch_norm_by_hand():
     x = np.array([[1.0], [3.0]])  # mean 2, variance 1
-    y, mean, inv_std = ref.batch_norm_forward(x, np.array([2.0]), np.array([5.0]), 3.0, None)
+    y, mean, inv_std = ref.batch_norm_forward(x, np.array([2.0]), np.array([5.0]), None, 3.0, None, 0.0)
     assert (y.ravel().tolist(), mean.tolist(), inv_std.tolist()) == ([4, 6], [2], [0.5])
 
 

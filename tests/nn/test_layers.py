@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dlkit import Tensor, nn, random
+from dlkit import Tensor, nn, ops, random
 from dlkit.errors import ConfigError
 from dlkit.nn.init import INITS, fans
 
@@ -44,6 +44,20 @@ def test_batch_norm_running_averages_follow_the_definition(rng):
     x = rng.standard_normal((2, 1, 1, 3))
     np.testing.assert_allclose(layer(t(x)).numpy(), (x - mean) / np.sqrt(var + 1e-5), rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(layer.running_mean.numpy(), mean, rtol=1e-4)  # inference does not move them
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "tanh", None])
+def test_batch_norm_adds_a_residual_before_its_activation(rng, activation, training):
+    fused, plain = (
+        nn.BatchNorm2d(3, activation=activation, slope=0.2).train(training),
+        nn.BatchNorm2d(3).train(training),
+    )
+    x, r = t(rng.standard_normal((5, 4, 4, 3))), t(rng.standard_normal((5, 4, 4, 3)))
+    y = plain(x) + r
+    options = {"slope": 0.2} if activation == "leaky_relu" else {}
+    y = y if activation is None else ops.OPS[activation](y, **options)
+    np.testing.assert_allclose(fused(x, r).numpy(), y.numpy(), rtol=1e-5, atol=1e-5)
 
 
 def test_dropout_drops_scales_and_rests_at_inference():

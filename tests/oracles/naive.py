@@ -368,20 +368,24 @@ def scaled(x, gamma, beta):
     return x * (1.0 if gamma is None else gamma) + (0.0 if beta is None else beta)
 
 
-def batch_norm(x, gamma, beta, eps=1e-5, activation=None):
+def normed(y, residual, activation, slope):
+    y = y if residual is None else y + residual
+    return np.where(y > 0, y, slope * y) if activation == "leaky_relu" else ACTIVATION[activation](y)
+
+
+def batch_norm(x, gamma, beta, residual=None, eps=1e-5, activation=None, slope=0.01):
     y = np.zeros(x.shape)
     means, inv_stds = np.zeros(x.shape[-1]), np.zeros(x.shape[-1])
     for c in range(x.shape[-1]):
         mean, var = moments(x[..., c])
         means[c], inv_stds[c] = mean, 1 / math.sqrt(var + eps)
         y[..., c] = gamma[c] * (x[..., c] - mean) / math.sqrt(var + eps) + beta[c]
-    return ACTIVATION[activation](y), means, inv_stds
+    return normed(y, residual, activation, slope), means, inv_stds
 
 
-def batch_norm_inference(x, gamma, beta, mean, var, eps=1e-5, activation=None):
-    return ACTIVATION[activation](
-        each(lambda x, g, b, m, v: g * (x - m) / math.sqrt(v + eps) + b, x, gamma, beta, mean, var)
-    )
+def batch_norm_inference(x, gamma, beta, mean, var, residual=None, eps=1e-5, activation=None, slope=0.01):
+    y = each(lambda x, g, b, m, v: g * (x - m) / math.sqrt(v + eps) + b, x, gamma, beta, mean, var)
+    return normed(y, residual, activation, slope)
 
 
 def layer_norm(x, gamma=None, beta=None, eps=1e-5):

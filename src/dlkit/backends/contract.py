@@ -172,16 +172,44 @@ class Kernels(Protocol):
 
     # -- normalisation -----------------------------------------------------------------------------------------------
     def batch_norm_forward(
-        self, x: Array, gamma: Array, beta: Array, eps: float, activation: str | None
+        self,
+        x: Array,
+        gamma: Array,
+        beta: Array,
+        residual: Array | None,
+        eps: float,
+        activation: str | None,
+        slope: float,
     ) -> tuple[Array, Array, Array]: ...
-    #   x [M, C] -> y = activation(gamma * (x - mean) * inv_std + beta) [M, C], mean [C], inv_std [C];
-    #   biased variance, inv_std = 1 / sqrt(var + eps); activation None or "relu"
+    #   x, residual [M, C] -> y = activation(z) [M, C], z = gamma * (x - mean) * inv_std + beta + residual,
+    #   mean [C], inv_std [C]; biased variance, inv_std = 1 / sqrt(var + eps);
+    #   activation None, "relu" or "leaky_relu", whose slope below 0 is `slope` >= 0
     def batch_norm_backward(
-        self, dy: Array, x: Array, y: Array, gamma: Array, mean: Array, inv_std: Array, activation: str | None
-    ) -> tuple[Array, Array, Array]: ...
-    #   -> dx [M, C], dgamma [C], dbeta [C]
+        self,
+        dy: Array,
+        x: Array,
+        y: Array | None,
+        gamma: Array,
+        beta: Array,
+        mean: Array,
+        inv_std: Array,
+        activation: str | None,
+        slope: float,
+        residual: bool,
+    ) -> tuple[Array, Array, Array, Array | None]: ...
+    #   -> dx [M, C], dgamma [C], dbeta [C], dz [M, C] if there was a residual (it may be dy itself), else None;
+    #   y is read only where there are both a residual and an activation
     def batch_norm_inference(
-        self, x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: float, activation: str | None
+        self,
+        x: Array,
+        gamma: Array,
+        beta: Array,
+        mean: Array,
+        var: Array,
+        residual: Array | None,
+        eps: float,
+        activation: str | None,
+        slope: float,
     ) -> Array: ...
     def standardize_forward(self, x: Array, axes: Axes, eps: float) -> tuple[Array, Array]: ...
     #   x̂ = (x - mean) * inv_std over `axes` -> x̂, inv_std (axes kept as 1): layer, group and instance norm

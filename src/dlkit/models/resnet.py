@@ -13,16 +13,16 @@ class BasicBlock(nn.Module):
         self.conv1 = nn.Conv2d(channels_in, channels, 3, stride=stride, padding=1, bias=False)
         self.norm1 = nn.BatchNorm2d(channels, activation="relu")
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.norm2 = nn.BatchNorm2d(channels)
+        self.norm2 = nn.BatchNorm2d(channels, activation="relu")
         self.stride, self.extra_channels = stride, channels - channels_in
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.norm2(self.conv2(self.norm1(self.conv1(x))))
+        y = self.conv2(self.norm1(self.conv1(x)))
         if self.stride > 1:
             x = ops.avg_pool2d(x, kernel=1, stride=self.stride)  # x[:, ::stride, ::stride] with fast kernels both ways
         if self.extra_channels:
             x = ops.pad(x, widths=((0, 0), (0, 0), (0, 0), (0, self.extra_channels)))
-        return ops.relu(x + y)
+        return self.norm2(y, x)
 
 
 @model("resnet20", source="He et al. 2016, Deep residual learning for image recognition, section 4.2 (n = 3)")

@@ -151,26 +151,35 @@ class BatchNorm2d(Module):
     """Batch normalisation over all axes but the last; the same class serves [N, C] and [N, H, W, C].
 
     momentum : weight of the newest batch in the running averages (0.1), whose variance is the unbiased one.
-    activation : None or "relu", computed in the same pass.
+    activation : name of an activation; "relu" and "leaky_relu" (with `slope` below 0) are computed in the same pass.
+    `layer(x, residual)` adds the residual before the activation, in the same pass too.
     """
 
-    def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1, activation: str | None = None):
+    def __init__(
+        self,
+        channels: int,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        activation: str | None = None,
+        slope: float = 0.01,
+    ):
         self.gamma = Parameter(np.ones(channels, np.float32))
         self.beta = _zeros(channels)
         self.running_mean = Buffer(np.zeros(channels, np.float32))
         self.running_var = Buffer(np.ones(channels, np.float32))
         self.eps, self.momentum = eps, momentum
         self.activation = activation
-        self._fused = activation if activation == "relu" else None
-        self._after = None if activation in (None, "relu") else ops.OPS[activation]
+        fused = activation if activation in ("relu", "leaky_relu") else None
+        self._after = None if activation in (None, fused) else ops.OPS[activation]
+        self._options: dict[str, Any] = {"eps": eps, "activation": fused, "slope": slope}
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
         if not self.training:
             y = ops.batch_norm_inference(
-                x, self.gamma, self.beta, self.running_mean, self.running_var, eps=self.eps, activation=self._fused
+                x, self.gamma, self.beta, self.running_mean, self.running_var, residual, **self._options
             )
         else:
-            y, mean, inv_std = ops.batch_norm(x, self.gamma, self.beta, eps=self.eps, activation=self._fused)
+            y, mean, inv_std = ops.batch_norm(x, self.gamma, self.beta, residual, **self._options)
             if x.device != "meta":
                 self._update(x, mean, inv_std)
         return self._after(y) if self._after else y

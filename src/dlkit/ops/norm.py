@@ -20,45 +20,70 @@ def _rows(x: tuple) -> tuple[int, int]:
     return math.prod(x[:-1]), x[-1]
 
 
-def _activation(activation: str | None) -> str | None:
-    if activation not in (None, "relu"):
-        raise ConfigError(f"activation {activation!r} cannot be fused with batch norm; expected 'relu' or None")
-    return activation
+def _fused(eps: float, activation: str | None, slope: float) -> dict:
+    if activation not in (None, "relu", "leaky_relu"):
+        raise ConfigError(
+            f"activation {activation!r} cannot be fused with batch norm; expected 'relu', 'leaky_relu' or None"
+        )
+    if not slope >= 0:
+        raise ConfigError(f"slope (={slope}) must not be negative, or the sign of y would not tell where x was cut off")
+    return {"eps": float(eps), "activation": activation, "slope": float(slope)}
+
+
+def _check_residual(x: tuple, residual: tuple | None) -> None:
+    if residual is not None and residual != x:
+        raise ShapeError(f"residual has shape {residual}, expected that of x, {x}")
+
+
+def _as_rows(k, rows: tuple, *arrays):
+    return tuple(None if a is None else k.reshape(a, rows) for a in arrays)
 
 
 @op(
-    "x[...,C], gamma[C], beta[C] -> y[...,C], mean[C], inv_std[C]",
-    formula="y = f(γ x̂ + β), x̂ = (x - μ) / √(σ² + eps), μ and σ² over all axes but the last",
-    slope="dz = dy · f'(z); dγ = Σ dz x̂, dβ = Σ dz, dx = γ / √(σ² + eps) · (dz - dβ/m - x̂ dγ/m)",
-    source="Ioffe & Szegedy 2015, Batch normalization, algorithm 1",
+    "x[...,C], gamma[C], beta[C], residual[...,C]? -> y[...,C], mean[C], inv_std[C]",
+    formula="y = f(z), z = γ x̂ + β + residual, x̂ = (x - μ) / √(σ² + eps), μ and σ² over all axes but the last",
+    slope="dz = dy · f'(z); dγ = Σ dz x̂, dβ = Σ dz, dx = γ / √(σ² + eps) · (dz - dβ/m - x̂ dγ/m), dresidual = dz",
+    source="Ioffe & Szegedy 2015, Batch normalization, algorithm 1; the residual: He et al. 2016",
 )
 class batch_norm:
-    """Training mode. Returns (y, mean, inv_std); the last two are plain arrays for running averages."""
+    """Training mode. Returns (y, mean, inv_std); the last two are plain arrays for running averages.
+
+    residual : added before the activation f, which is None, "relu" or "leaky_relu" with `slope` below 0.
+    """
 
     onnx = "BatchNormalization"
     auxiliary = 2
 
-    def arguments(x, gamma, beta, eps=1e-5, activation=None):
-        return (x, gamma, beta), {"eps": float(eps), "activation": _activation(activation)}
+    def arguments(x, gamma, beta, residual=None, eps=1e-5, activation=None, slope=0.01):
+        return (x, gamma, beta, residual), _fused(eps, activation, slope)
 
-    def shape(x, gamma, beta, eps, activation):
+    def shape(x, gamma, beta, residual, eps, activation, slope):
         if len(x) < 2 or _rows(x)[0] == 0:
             raise ShapeError(f"batch statistics need at least one row of channels; x has shape {x}")
         _check_scale(x, gamma, beta)
+        _check_residual(x, residual)
         return x
 
-    def flops(x, gamma, beta, eps, activation):
-        return 8 * math.prod(x)
+    def flops(x, gamma, beta, residual, eps, activation, slope):
+        return (8 if residual is None else 9) * math.prod(x)
 
     def samples(rng):
         n = rng.standard_normal
-        relu = {"activation": "relu"}
+        relu, leaky = {"activation": "relu"}, {"activation": "leaky_relu", "slope": 0.2}
+
+        def clear(c):  # γ x̂ is small beside β: no element near the kink
+            return 0.2 * n(c), np.resize([2.0, -2.0], c)
+
         return [
             Sample((n((6, 3)), n(3), n(3))),
             Sample((2 * n((2, 4, 3, 5)) + 1, n(5), n(5)), {"eps": 1e-3}),
             Sample((n((9, 1)), n(1), n(1))),
             Sample((n((3, 5, 2, 17)), n(17), n(17))),
-            Sample((n((4, 3, 2)), 0.2 * n(2), np.array([2.0, -2.0])), relu),
+            Sample((n((4, 3, 2)), *clear(2)), relu),
+            Sample((n((4, 3, 5)), *clear(5)), leaky),
+            Sample((n((2, 3, 4)), n(4), n(4), n((2, 3, 4)))),
+            Sample((n((5, 3, 2)), *clear(2), 0.1 * n((5, 3, 2))), relu),
+            Sample((n((4, 33)), *clear(33), 0.1 * n((4, 33))), leaky),
         ]
 
     def errors():
@@ -67,55 +92,55 @@ class batch_norm:
             BadCall((x, np.zeros(2), v), {}, ShapeError, r"gamma has shape \(2,\), expected \(3,\)"),
             BadCall((np.zeros((0, 3)), v, v), {}, ShapeError, "at least one row"),
             BadCall((x, v, v), {"activation": "tanh"}, ConfigError, "cannot be fused with batch norm"),
+            BadCall((x, v, v, v), {}, ShapeError, r"residual has shape \(3,\), expected that of x, \(4, 3\)"),
+            BadCall((x, v, v), {"slope": -0.1}, ConfigError, r"slope \(=-0.1\) must not be negative"),
         ]
 
-    def forward(k, x, gamma, beta, *, eps, activation):
-        rows = k.reshape(x, _rows(x.shape))
-        y, mean, inv_std = k.batch_norm_forward(rows, gamma, beta, eps, activation)
+    def forward(k, x, gamma, beta, residual, *, eps, activation, slope):
+        rows, more = _as_rows(k, _rows(x.shape), x, residual)
+        y, mean, inv_std = k.batch_norm_forward(rows, gamma, beta, more, eps, activation, slope)
         y = k.reshape(y, tuple(x.shape))
-        return y, (x, y if activation else None, gamma, mean, inv_std, activation), mean, inv_std
+        kept = None if residual is None or activation is None else y
+        return y, (x, kept, gamma, beta, mean, inv_std, activation, slope, residual is not None), mean, inv_std
 
     def backward(k, saved, dy):
-        x, y, gamma, mean, inv_std, activation = saved
-        rows = _rows(x.shape)
-        dx, dgamma, dbeta = k.batch_norm_backward(
-            k.reshape(dy, rows),
-            k.reshape(x, rows),
-            None if y is None else k.reshape(y, rows),
-            gamma,
-            mean,
-            inv_std,
-            activation,
+        x, y, gamma, beta, mean, inv_std, activation, slope, residual = saved
+        shape = tuple(x.shape)
+        dx, dgamma, dbeta, dz = k.batch_norm_backward(
+            *_as_rows(k, _rows(shape), dy, x, y), gamma, beta, mean, inv_std, activation, slope, residual
         )
-        return k.reshape(dx, tuple(x.shape)), dgamma, dbeta
+        return k.reshape(dx, shape), dgamma, dbeta, k.reshape(dz, shape) if residual else None
 
 
 @op(
-    "x[...,C], gamma[C], beta[C], mean[C], var[C] -> y[...,C]",
-    formula="y = f(γ (x - mean) / √(var + eps) + β)",
-    slope="dx = dz · γ / √(var + eps), dγ = Σ dz (x - mean) / √(var + eps), dβ = Σ dz",
+    "x[...,C], gamma[C], beta[C], mean[C], var[C], residual[...,C]? -> y[...,C]",
+    formula="y = f(z), z = γ (x - mean) / √(var + eps) + β + residual",
+    slope="dx = dz · γ / √(var + eps), dγ = Σ dz (x - mean) / √(var + eps), dβ = Σ dz, dresidual = dz",
     source="Ioffe & Szegedy 2015, algorithm 2",
 )
 class batch_norm_inference:
-    """Inference mode: the running mean and variance are constants."""
+    """Inference mode: the running mean and variance are constants. Residual and activation as in batch_norm."""
 
     nondiff = (3, 4)
     onnx = "BatchNormalization"
 
-    def arguments(x, gamma, beta, mean, var, eps=1e-5, activation=None):
-        return (x, gamma, beta, mean, var), {"eps": float(eps), "activation": _activation(activation)}
+    def arguments(x, gamma, beta, mean, var, residual=None, eps=1e-5, activation=None, slope=0.01):
+        return (x, gamma, beta, mean, var, residual), _fused(eps, activation, slope)
 
-    def shape(x, gamma, beta, mean, var, eps, activation):
+    def shape(x, gamma, beta, mean, var, residual, eps, activation, slope):
         _check_scale(x, gamma, beta)
         if mean != x[-1:] or var != x[-1:]:
             raise ShapeError(f"mean and var have shapes {mean} and {var}, expected {x[-1:]}")
+        _check_residual(x, residual)
         return x
 
-    def flops(x, gamma, beta, mean, var, eps, activation):
-        return 2 * math.prod(x)
+    def flops(x, gamma, beta, mean, var, residual, eps, activation, slope):
+        return (2 if residual is None else 3) * math.prod(x)
 
     def samples(rng):
         n = rng.standard_normal
+        relu, leaky = {"activation": "relu"}, {"activation": "leaky_relu", "slope": 0.2}
+        far = np.array([4.0, -4.0])
 
         def statistics(c):
             return n(c), rng.random(c) + 0.5
@@ -123,21 +148,31 @@ class batch_norm_inference:
         return [
             Sample((n((6, 3)), n(3), n(3), *statistics(3))),
             Sample((n((2, 3, 3, 17)), n(17), n(17), *statistics(17)), {"eps": 1e-3}),
-            Sample((0.1 * n((4, 2)), 0.2 * n(2), np.array([4.0, -4.0]), *statistics(2)), {"activation": "relu"}),
+            Sample((0.1 * n((4, 2)), 0.2 * n(2), far, *statistics(2)), relu),
+            Sample((n((4, 3)), n(3), n(3), *statistics(3), n((4, 3)))),
+            Sample((0.1 * n((4, 2)), 0.2 * n(2), far, *statistics(2), 0.1 * n((4, 2))), leaky),
         ]
 
     def errors():
-        v = np.zeros(3)
-        return [BadCall((np.zeros((4, 3)), v, v, np.zeros(2), v), {}, ShapeError, "mean and var have shapes")]
+        x, v = np.zeros((4, 3)), np.zeros(3)
+        return [
+            BadCall((x, v, v, np.zeros(2), v), {}, ShapeError, "mean and var have shapes"),
+            BadCall((x, v, v, v, v, v), {}, ShapeError, "expected that of x"),
+        ]
 
-    def forward(k, x, gamma, beta, mean, var, *, eps, activation):
-        rows = k.reshape(x, _rows(x.shape))
-        y = k.reshape(k.batch_norm_inference(rows, gamma, beta, mean, var, eps, activation), tuple(x.shape))
-        return y, (x, y if activation else None, gamma, mean, var, eps, activation)
+    def forward(k, x, gamma, beta, mean, var, residual, *, eps, activation, slope):
+        rows, more = _as_rows(k, _rows(x.shape), x, residual)
+        y = k.batch_norm_inference(rows, gamma, beta, mean, var, more, eps, activation, slope)
+        y = k.reshape(y, tuple(x.shape))
+        return y, (x, y if activation else None, gamma, mean, var, eps, activation, slope)
 
     def backward(k, saved, dy, needs):
-        x, y, gamma, mean, var, eps, activation = saved
-        dz = k.relu_backward(dy, y) if activation else dy
+        x, y, gamma, mean, var, eps, activation, slope = saved
+        dz = dy
+        if activation == "relu":
+            dz = k.relu_backward(dy, y)
+        elif activation == "leaky_relu":
+            dz = k.leaky_relu_backward(dy, y, slope)  # y has the sign of z
         inv_std = k.divide(1.0, k.sqrt(k.add(var, eps)))
         axes = tuple(range(len(x.shape) - 1))
         x_hat = k.multiply(k.subtract(x, mean), inv_std) if needs[1] else None
@@ -147,6 +182,7 @@ class batch_norm_inference:
             k.sum(dz, axes, False) if needs[2] else None,
             None,
             None,
+            dz,
         )
 
 

@@ -6,8 +6,7 @@ import numpy as np
 from numba import prange
 
 from dlkit.backends.contract import Decline
-from dlkit.backends.numba._compile import kernel, real
-from dlkit.backends.numba.activation import finish
+from dlkit.backends.numba._compile import jit, kernel, real
 from dlkit.backends.numba.reduce import chunks, sums_over
 
 __all__ = [
@@ -18,7 +17,13 @@ __all__ = [
     "standardize_forward",
 ]
 
-ACTIVATIONS = (None, "relu")
+ACTIVATIONS = (None, "relu", "leaky_relu")
+
+
+@jit
+def cut_off(v, activation, slope):
+    """What is left of v below 0; `activation` is an index into ACTIVATIONS."""
+    return type(v)(slope * v if activation == 2 else 0)
 
 
 @kernel
@@ -35,44 +40,50 @@ def partial_deviations(x, mean, sums):
 
 
 @kernel
-def normalize_rows(x, mean, scale, beta, relu, y):
-    """y = scale (x - mean) + beta"""
+def normalize_rows(x, mean, scale, beta, residual, activation, slope, y):
+    """y = f(scale (x - mean) + beta + residual); residual [0, 0] is none"""
     M, C = x.shape
     for m in prange(M):
         for c in range(C):
-            y[m, c] = finish(scale[c] * (x[m, c] - mean[c]) + beta[c], relu)
+            v = scale[c] * (x[m, c] - mean[c]) + beta[c]
+            if residual.size:
+                v += residual[m, c]
+            y[m, c] = v if activation == 0 or not v <= 0 else cut_off(v, activation, slope)
 
 
 @kernel
-def partial_gradients(dy, x, y, mean, inv_std, relu, sums):
-    """sums[0, chunk, c] = Σ dy, sums[1, chunk, c] = Σ dy x̂ over a chunk of the rows"""
+def slopes(dy, x, y, mean, scale, beta, activation, slope, dz):
+    """dz from the sign of y, or without y [0, 0] of z = scale (x - mean) + beta"""
+    M, C = x.shape
+    for m in prange(M):
+        for c in range(C):
+            z = y[m, c] if y.size else scale[c] * (x[m, c] - mean[c]) + beta[c]
+            dz[m, c] = dy[m, c] if z > 0 else cut_off(dy[m, c], activation, slope)
+
+
+@kernel
+def partial_gradients(dz, x, mean, inv_std, sums):
+    """sums[0, chunk, c] = Σ dz, sums[1, chunk, c] = Σ dz x̂ over a chunk of the rows"""
     M, C = x.shape
     count = sums.shape[1]
-    zero = x.dtype.type(0)
     for chunk in prange(count):
         for c in range(C):
             sums[0, chunk, c] = 0
             sums[1, chunk, c] = 0
         for m in range(chunk * M // count, (chunk + 1) * M // count):
             for c in range(C):
-                d = dy[m, c]
-                if relu and not y[m, c] > 0:
-                    d = zero
-                sums[0, chunk, c] += d
-                sums[1, chunk, c] += d * ((x[m, c] - mean[c]) * inv_std[c])
+                sums[0, chunk, c] += dz[m, c]
+                sums[1, chunk, c] += dz[m, c] * ((x[m, c] - mean[c]) * inv_std[c])
 
 
 @kernel
-def input_gradient(dy, x, y, mean, inv_std, scale, mean_d, mean_d_x_hat, relu, dx):
-    """dx = scale (dy - mean(dy) - x̂ mean(dy x̂))"""
+def input_gradient(dz, x, mean, inv_std, scale, mean_dz, mean_dz_x_hat, dx):
+    """dx = scale (dz - mean(dz) - x̂ mean(dz x̂))"""
     M, C = x.shape
-    zero = x.dtype.type(0)
     for m in prange(M):
         for c in range(C):
-            d = dy[m, c]
-            if relu and not y[m, c] > 0:
-                d = zero
-            dx[m, c] = scale[c] * (d - mean_d[c] - (x[m, c] - mean[c]) * inv_std[c] * mean_d_x_hat[c])
+            x_hat = (x[m, c] - mean[c]) * inv_std[c]
+            dx[m, c] = scale[c] * (dz[m, c] - mean_dz[c] - x_hat * mean_dz_x_hat[c])
 
 
 def inverse_root(var, eps):
@@ -80,11 +91,16 @@ def inverse_root(var, eps):
         return (1 / np.sqrt(var + eps)).astype(var.dtype)
 
 
-def normalized(x, mean, inv_std, gamma, beta, activation):
+def none_like(x):
+    return np.empty((0, 0), x.dtype)
+
+
+def normalized(x, mean, inv_std, gamma, beta, residual, activation, slope):
     y = np.empty_like(x)
     with np.errstate(all="ignore"):
         scale = gamma * inv_std
-    normalize_rows(x.size, x, mean, scale, beta, activation == "relu", y)
+    residual = none_like(x) if residual is None else residual
+    normalize_rows(x.size, x, mean, scale, beta, residual, ACTIVATIONS.index(activation), float(slope), y)
     return y
 
 
@@ -93,7 +109,7 @@ def unknown(activation):
 
 
 @real
-def batch_norm_forward(x, gamma, beta, eps, activation):
+def batch_norm_forward(x, gamma, beta, residual, eps, activation, slope):
     if why := unknown(activation):
         return why
     M, C = x.shape
@@ -102,28 +118,32 @@ def batch_norm_forward(x, gamma, beta, eps, activation):
         sums = np.empty((chunks(x.size), C), x.dtype)
         partial_deviations(x.size, x, mean, sums)
         inv_std = inverse_root((sums.sum(axis=0, dtype=np.float64) / M).astype(x.dtype), eps)
-    return normalized(x, mean, inv_std, gamma, beta, activation), mean, inv_std
+    return normalized(x, mean, inv_std, gamma, beta, residual, activation, slope), mean, inv_std
 
 
 @real
-def batch_norm_backward(dy, x, y, gamma, mean, inv_std, activation):
+def batch_norm_backward(dy, x, y, gamma, beta, mean, inv_std, activation, slope, residual):
     if why := unknown(activation):
         return why
     M, C = x.shape
-    relu = activation == "relu"
-    y = x if y is None else y  # without an activation the kernels read only its type
+    with np.errstate(all="ignore"):
+        scale = gamma * inv_std
+    dz = dy
+    if activation:
+        dz, y = np.empty_like(x), y if residual else none_like(x)
+        slopes(x.size, dy, x, y, mean, scale, beta, ACTIVATIONS.index(activation), float(slope), dz)
     sums, dx = np.empty((2, chunks(x.size), C), x.dtype), np.empty_like(x)
-    partial_gradients(x.size, dy, x, y, mean, inv_std, relu, sums)
+    partial_gradients(x.size, dz, x, mean, inv_std, sums)
     with np.errstate(all="ignore"):
         dbeta, dgamma = sums.sum(axis=1, dtype=np.float64).astype(x.dtype)
-        scale, mean_d, mean_d_x_hat = gamma * inv_std, dbeta / M, dgamma / M
-    input_gradient(x.size, dy, x, y, mean, inv_std, scale, mean_d, mean_d_x_hat, relu, dx)
-    return dx, dgamma, dbeta
+        mean_dz, mean_dz_x_hat = dbeta / M, dgamma / M
+    input_gradient(x.size, dz, x, mean, inv_std, scale, mean_dz, mean_dz_x_hat, dx)
+    return dx, dgamma, dbeta, dz if residual else None
 
 
 @real
-def batch_norm_inference(x, gamma, beta, mean, var, eps, activation):
-    return unknown(activation) or normalized(x, mean, inverse_root(var, eps), gamma, beta, activation)
+def batch_norm_inference(x, gamma, beta, mean, var, residual, eps, activation, slope):
+    return unknown(activation) or normalized(x, mean, inverse_root(var, eps), gamma, beta, residual, activation, slope)
 
 
 # -- standardise x [O, R, P, Q] over R and Q: layer norm R = P = 1, instance norm Q = 1, group norm

@@ -13,7 +13,7 @@ def kernel(f):
         with np.errstate(all="ignore"):
             y = f(*args, **kwargs)
         if isinstance(y, tuple):
-            return tuple(np.asarray(part, order="C") for part in y)
+            return tuple(None if part is None else np.asarray(part, order="C") for part in y)
         return np.asarray(y, order="C")
 
     return wrapped

@@ -8,37 +8,55 @@ Backward, for x̂ = (x - mean) / std, where mean and std depend on every x (Ioff
 import numpy as np
 
 from dlkit.backends.reference._kernel import kernel
-from dlkit.backends.reference.activation import activate, activate_backward
+from dlkit.backends.reference.activation import leaky_relu, leaky_relu_backward, relu, relu_backward
+
+
+def affine(x, gamma, beta, mean, inv_std, residual):
+    """z = γ x̂ + β + residual"""
+    z = gamma * (x - mean) * inv_std + beta
+    return z if residual is None else z + residual
+
+
+def finish(z, activation, slope):
+    """f(z) for batch norm's activations."""
+    return leaky_relu(z, slope) if activation == "leaky_relu" else relu(z) if activation == "relu" else z
+
+
+def finish_backward(dy, z, activation, slope):
+    """f'(z) dy; y = f(z) has the sign of z and serves as well."""
+    if activation == "leaky_relu":
+        return leaky_relu_backward(dy, z, slope)
+    return relu_backward(dy, z) if activation == "relu" else dy
 
 
 @kernel
-def batch_norm_forward(x, gamma, beta, eps, activation):
-    """y = f(γ x̂ + β), each channel over the M rows. Ioffe & Szegedy 2015, algorithm 1."""
+def batch_norm_forward(x, gamma, beta, residual, eps, activation, slope):
+    """y = f(γ x̂ + β + residual), each channel over the M rows. Ioffe & Szegedy 2015, algorithm 1."""
     M = x.shape[0]
     mean = x.sum(axis=0) / M
     var = ((x - mean) ** 2).sum(axis=0) / M
     inv_std = 1 / np.sqrt(var + eps)
-    y = gamma * (x - mean) * inv_std + beta
-    return activate(y, activation), mean, inv_std
+    return finish(affine(x, gamma, beta, mean, inv_std, residual), activation, slope), mean, inv_std
 
 
 @kernel
-def batch_norm_backward(dy, x, y, gamma, mean, inv_std, activation):
-    """dβ = Σ dy,  dγ = Σ dy x̂,  dx = γ/std (dy - dβ/M - x̂ dγ/M)"""
+def batch_norm_backward(dy, x, y, gamma, beta, mean, inv_std, activation, slope, residual):
+    """dresidual = dz,  dβ = Σ dz,  dγ = Σ dz x̂,  dx = γ/std (dz - dβ/M - x̂ dγ/M)"""
     M = x.shape[0]
-    dy = activate_backward(dy, y, activation)
+    z = y if residual else affine(x, gamma, beta, mean, inv_std, None)
+    dz = finish_backward(dy, z, activation, slope)
     x_hat = (x - mean) * inv_std
-    dbeta = dy.sum(axis=0)
-    dgamma = (dy * x_hat).sum(axis=0)
-    dx = gamma * inv_std * (dy - dbeta / M - x_hat * dgamma / M)
-    return dx, dgamma, dbeta
+    dbeta = dz.sum(axis=0)
+    dgamma = (dz * x_hat).sum(axis=0)
+    dx = gamma * inv_std * (dz - dbeta / M - x_hat * dgamma / M)
+    return dx, dgamma, dbeta, dz if residual else None
 
 
 @kernel
-def batch_norm_inference(x, gamma, beta, mean, var, eps, activation):
-    """y = f(γ (x - mean) / √(var + ε) + β) with the statistics given. Ioffe & Szegedy 2015, algorithm 2."""
+def batch_norm_inference(x, gamma, beta, mean, var, residual, eps, activation, slope):
+    """y = f(γ (x - mean) / √(var + ε) + β + residual), statistics given. Ioffe & Szegedy 2015, algorithm 2."""
     inv_std = 1 / np.sqrt(var + eps)
-    return activate(gamma * (x - mean) * inv_std + beta, activation)
+    return finish(affine(x, gamma, beta, mean, inv_std, residual), activation, slope)
 
 
 @kernel
