@@ -22,8 +22,7 @@ def _convolution(channels_in: int, channels: int, kernel: int, stride: int = 1) 
     """Convolution that keeps the size (or halves it, rounded up), batch norm, leaky ReLU."""
     return [
         nn.Conv2d(channels_in, channels, kernel, stride=stride, padding=kernel // 2),
-        nn.BatchNorm2d(channels),
-        nn.LeakyReLU(0.2),
+        nn.BatchNorm2d(channels, activation="leaky_relu", slope=0.2),
     ]
 
 
