@@ -127,6 +127,20 @@ def test_inputs_survive_the_parcel(tmp_path, rng):
         np.testing.assert_array_equal(got[name], x)
 
 
+def test_the_algorithm_of_a_convolution_is_told(bench, monkeypatch):
+    matrix = pytest.importorskip("dlkit._native.matrix")
+
+    def tell(x, w, stride, padding, *, groups):
+        assert (len(x), len(w), stride, padding, groups) == (4, 4, (2, 2), (1, 1, 1, 1), 1)
+        return "direct", "winograd", "product"
+
+    monkeypatch.setattr(matrix, "conv2d_algorithm", tell, raising=False)
+    name = "conv resnet20 64x32x32x16 3x3 32 s2"
+    told = [bench.run(CASES[f"{name} {d}"]).algorithm for d in ("forward", "backward_input", "backward_weight")]
+    assert told == ["direct", "winograd", "product"]
+    assert bench.run(CASES["matmul 128x128x128"]).algorithm is None
+
+
 def test_selecting():
     assert {c.isolated for c in select("models")} == {True}
     assert {c.isolated for c in select("kernels")} == {False}

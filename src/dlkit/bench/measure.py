@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-ROUNDS = 7
+ROUNDS = 9
 BLOCK_SECONDS = 0.02
 WARM_UP_SECONDS = 0.05
 

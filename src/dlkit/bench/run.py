@@ -53,7 +53,7 @@ class Machine:
 @dataclass(frozen=True)
 class Result:
     """One case. Milliseconds are medians; `*_spread` is the interquartile range relative to them; `error` the largest
-    difference of dlkit's answer from the expected one.
+    difference of the answer from the expected one.
 
     gflops and peak_fraction where the work is arithmetic, gbytes and copy_fraction (of the machine's copy from memory;
     more than 1 in a cache) where it is memory. ratio : torch_ms / dlkit_ms, above 1 dlkit is faster; ratio_low and
@@ -75,6 +75,7 @@ class Result:
     copy_fraction: float | None = None
     torch_ms: float | None = None
     torch_spread: float | None = None
+    torch_error: float | None = None
     torch_variant: str | None = None
     torch_all_ms: dict[str, float] | None = None
     ratio: float | None = None
@@ -155,9 +156,9 @@ class Benchmark:
         inputs = (case.tiny if self.options.tiny else case.inputs)(rng)
         expected = case.expected(inputs)
         if case.isolated:
-            timings, error, memory = self._isolated(case, inputs, expected)
+            timings, errors, memory = self._isolated(case, inputs, expected)
         else:
-            timings, error = self._together(case, inputs, expected)
+            timings, errors = self._together(case, inputs, expected)
             memory = {}
         return Result(
             case.name,
@@ -165,22 +166,24 @@ class Benchmark:
             self.threads,
             "NHWC",
             **_side("dlkit", timings[OURS]),
-            error=error,
+            error=errors[OURS],
             algorithm=algorithm(case, inputs),
             **self._rates(case, inputs, timings[OURS].median),
-            **_comparison(timings),
+            **_comparison(timings, errors),
             **_memory(memory, timings),
         )
 
     # -- kernels: all sides in this process ---------------------------------------------------------------------------
 
-    def _together(self, case: Case, inputs: Inputs, expected: list[np.ndarray]) -> tuple[dict[str, Timing], float]:
+    def _together(
+        self, case: Case, inputs: Inputs, expected: list[np.ndarray]
+    ) -> tuple[dict[str, Timing], dict[str, float]]:
         works = {OURS: case.ours(inputs)}
         if self.peers:
             peer = self.peers.PEERS[case.peer]
             works.update({variant: peer.build(inputs, variant) for variant in peer.variants})
         errors = {name: case.check(_called(name), work.answer(work.run()), expected) for name, work in works.items()}
-        return self._time({name: measure.block_of(work.run) for name, work in works.items()}), errors[OURS]
+        return self._time({name: measure.block_of(work.run) for name, work in works.items()}), errors
 
     def _time(self, blocks: dict[str, measure.Block], seconds: float = measure.BLOCK_SECONDS) -> dict[str, Timing]:
         given = self.options.block_seconds
@@ -190,19 +193,17 @@ class Benchmark:
 
     def _isolated(
         self, case: Case, inputs: Inputs, expected: list[np.ndarray]
-    ) -> tuple[dict[str, Timing], float, dict[str, dict[str, float]]]:
+    ) -> tuple[dict[str, Timing], dict[str, float], dict[str, dict[str, float]]]:
         with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
             parcel = Path(folder) / "inputs.npz"
             write_inputs(parcel, inputs)
-            processes = {}
-            error = float("nan")
+            processes, errors = {}, {}
             for i, (name, task) in enumerate(self._tasks(case).items()):  # one after the other: each builds undisturbed
                 process = stack.enter_context(Process(task, parcel, Path(folder) / f"answer{i}.npz"))
-                found = case.check(_called(name), process.answer(), expected)
-                error = found if name == OURS else error
+                errors[name] = case.check(_called(name), process.answer(), expected)
                 processes[name] = process
             timings = self._time({name: p.block for name, p in processes.items()}, STEP_SECONDS)
-            return timings, error, {name: p.last for name, p in processes.items()}
+            return timings, errors, {name: p.last for name, p in processes.items()}
 
     def _tasks(self, case: Case) -> dict[str, Task]:
         tasks = {OURS: Task("dlkit", case.name, "", self.threads)}
@@ -253,7 +254,7 @@ def _fastest(timings: dict[str, Timing]) -> str | None:
     return min((n for n in timings if n != OURS), key=lambda n: timings[n].median, default=None)
 
 
-def _comparison(timings: dict[str, Timing]) -> dict[str, Any]:
+def _comparison(timings: dict[str, Timing], errors: dict[str, float]) -> dict[str, Any]:
     """PyTorch's better variant against dlkit."""
     best = _fastest(timings)
     if best is None:
@@ -261,6 +262,7 @@ def _comparison(timings: dict[str, Timing]) -> dict[str, Any]:
     ratio, low, high = measure.ratios(timings[best], timings[OURS])
     return {
         **_side("torch", timings[best]),
+        "torch_error": errors[best],
         "torch_variant": best,
         "torch_all_ms": {name: 1e3 * t.median for name, t in timings.items() if name != OURS},
         "ratio": ratio,

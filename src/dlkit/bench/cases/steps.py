@@ -115,7 +115,7 @@ def _add(title: str, name: str, shape: Shape, tiny: Shape, **options: Any) -> No
             name,
             _flops,
             isolated=True,
-            tolerance=5e-2,  # of the largest gradient: batch norm's backward amplifies the rounding of float32
+            tolerance=0.1,  # of the largest gradient: batch norm's backward and flipped ReLUs amplify the rounding of float32
         )
     )
 
