@@ -1,8 +1,10 @@
 """dlkit and PyTorch on the same work, alternately in one process.
 
-    python benchmarks/against_torch.py [conv] [step] [epoch] [--threads 2] [--json]
+    python benchmarks/against_torch.py [conv] [matmul] [step] [epoch] [--threads 2] [--json]
 
-conv : 3×3 convolutions, forward and both gradients; PyTorch in its better layout (channels_last).
+conv : convolutions, forward and both gradients; PyTorch in its better layout (channels_last). "by im2col" is the forward
+    as the textbook has it, a copy and one product, against PyTorch's convolution.
+matmul : square products and a linear layer's forward and gradients.
 step : one training step (forward, backward, Adam) of lenet5, mlp and resnet20, batch 64.
 epoch : a whole epoch of lenet5 on MNIST-sized data (60,000 images, batch 64), each side with its own data loop.
 Each answer is checked against the other side's before anything is timed.
@@ -33,16 +35,28 @@ try:
 except ImportError:
     sys.exit("against_torch: PyTorch is not installed here; pip install torch")
 
-CONVOLUTIONS = [  # N, H, W, C, K, R, stride, padding
-    (64, 28, 28, 1, 6, 5, 1, 2),
-    (64, 14, 14, 6, 16, 5, 1, 0),
-    (64, 32, 32, 3, 16, 3, 1, 1),
-    (64, 32, 32, 16, 16, 3, 1, 1),
-    (64, 32, 32, 16, 32, 3, 2, 1),
-    (64, 16, 16, 32, 32, 3, 1, 1),
-    (64, 8, 8, 64, 64, 3, 1, 1),
-    (8, 56, 56, 64, 64, 3, 1, 1),
-    (8, 28, 28, 128, 128, 3, 1, 1),
+CONVOLUTIONS = [  # N, H, W, C, K, R, stride, padding, groups
+    (64, 28, 28, 1, 6, 5, 1, 2, 1),
+    (64, 14, 14, 6, 16, 5, 1, 0, 1),
+    (64, 32, 32, 3, 16, 3, 1, 1, 1),
+    (64, 32, 32, 16, 16, 3, 1, 1, 1),
+    (64, 32, 32, 16, 32, 3, 2, 1, 1),
+    (64, 16, 16, 32, 32, 3, 1, 1, 1),
+    (64, 8, 8, 64, 64, 3, 1, 1, 1),
+    (8, 56, 56, 64, 64, 3, 1, 1, 1),
+    (8, 28, 28, 128, 128, 3, 1, 1, 1),
+    (8, 56, 56, 256, 64, 1, 1, 0, 1),
+    (8, 56, 56, 64, 256, 1, 1, 0, 1),
+    (8, 28, 28, 128, 128, 3, 1, 1, 32),
+    (8, 56, 56, 96, 96, 3, 1, 1, 96),
+    (8, 28, 28, 120, 120, 5, 1, 2, 120),
+]
+PRODUCTS = [  # M, I, O
+    (128, 128, 128),
+    (512, 512, 512),
+    (2048, 2048, 2048),
+    (64, 784, 256),
+    (256, 1024, 1024),
 ]
 
 
@@ -70,11 +84,11 @@ def close(ours: np.ndarray, theirs: np.ndarray, what: str, tolerance: float = 1e
 
 
 def convolution(layer: tuple) -> list[dict]:
-    n, h, w, c, f, r, s, p = layer
+    n, h, w, c, f, r, s, p, g = layer
     k, rng = kernels(), np.random.default_rng(0)
     x = rng.standard_normal((n, h, w, c)).astype(np.float32)
-    filters = rng.standard_normal((r, r, c, f)).astype(np.float32)
-    geometry = ((s, s), (p, p, p, p), (1, 1), 1)
+    filters = rng.standard_normal((r, r, c // g, f)).astype(np.float32)
+    geometry = ((s, s), (p, p, p, p), (1, 1), g)
     y = k.conv2d_forward(x, filters, None, *geometry, None)
     dy = rng.standard_normal(y.shape).astype(np.float32)
     tx = torch.tensor(x).permute(0, 3, 1, 2)
@@ -84,13 +98,17 @@ def convolution(layer: tuple) -> list[dict]:
     def torch_gradient(which: int) -> torch.Tensor:
         mask = [which == 0, which == 1, False]
         sizes = ([s, s], [p, p], [1, 1])
-        return torch.ops.aten.convolution_backward(tdy, tx, tw, None, *sizes, False, [0, 0], 1, mask)[which]
+        return torch.ops.aten.convolution_backward(tdy, tx, tw, None, *sizes, False, [0, 0], g, mask)[which]
+
+    def by_im2col() -> np.ndarray:
+        columns = k.im2col(x, (r, r), *geometry[:3])
+        return k.matmul(k.reshape(columns, (-1, r * r * c)), k.reshape(filters, (r * r * c, f)))
 
     nhwc, rsck = (0, 2, 3, 1), (2, 3, 1, 0)
     directions = {
         "forward": (
             lambda: k.conv2d_forward(x, filters, None, *geometry, None),
-            lambda: torch.nn.functional.conv2d(tx, tw, stride=s, padding=p),
+            lambda: torch.nn.functional.conv2d(tx, tw, stride=s, padding=p, groups=g),
             nhwc,
         ),
         "input gradient": (
@@ -104,10 +122,12 @@ def convolution(layer: tuple) -> list[dict]:
             rsck,
         ),
     }
-    gflop = 2e-9 * y.size * r * r * c
+    if g == 1 and r > 1:
+        directions["by im2col"] = (lambda: by_im2col().reshape(y.shape), *directions["forward"][1:])
+    gflop = 2e-9 * y.size * r * r * (c // g)
     rows = []
     for name, (ours, theirs, axes) in directions.items():
-        case = f"conv {n}x{h}x{w}x{c} {r}x{r} {f} s{s} {name}"
+        case = f"conv {n}x{h}x{w}x{c} {r}x{r} {f} s{s}{f' g{g}' if g > 1 else ''} {name}"
         with torch.no_grad():
             close(ours(), theirs().permute(axes).numpy(), case)
             a, b = alternate(ours, theirs)
@@ -117,6 +137,28 @@ def convolution(layer: tuple) -> list[dict]:
 
 def convolutions() -> list[dict]:
     return [row for layer in CONVOLUTIONS for row in convolution(layer)]
+
+
+def product(M: int, I: int, O: int) -> list[dict]:
+    k, rng = kernels(), np.random.default_rng(0)
+    x, w, dy = (rng.standard_normal(shape).astype(np.float32) for shape in ((M, I), (I, O), (M, O)))
+    tx, tw, tdy = map(torch.tensor, (x, w, dy))
+    directions: dict[str, tuple[Callable, Callable]] = {
+        "forward": (lambda: k.matmul(x, w), lambda: tx @ tw),
+        "input gradient": (lambda: k.matmul(dy, w, False, True), lambda: tdy @ tw.t()),
+        "weight gradient": (lambda: k.matmul(x, dy, True, False), lambda: tx.t() @ tdy),
+    }
+    rows = []
+    for name, (ours, theirs) in directions.items():
+        case = f"matmul {M}x{I}x{O} {name}"
+        close(ours(), theirs().numpy(), case)
+        a, b = alternate(ours, theirs)
+        rows.append({"case": case, "dlkit_ms": a, "torch_ms": b, "ratio": b / a, "gflops": 2e-6 * M * I * O / a})
+    return rows
+
+
+def products() -> list[dict]:
+    return [row for sizes in PRODUCTS for row in product(*sizes)]
 
 
 def torch_model(name: str) -> torch.nn.Module:
@@ -250,16 +292,16 @@ def epochs(rounds: int = 3) -> list[dict]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="*", choices=["conv", "step", "epoch", []], default=[])
+    parser.add_argument("what", nargs="*", choices=["conv", "matmul", "step", "epoch", []], default=[])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     set_num_threads(options.threads)
     torch.set_num_threads(options.threads)
-    wanted = options.what or ["conv", "step", "epoch"]
+    wanted = options.what or ["conv", "matmul", "step", "epoch"]
     rows = [
         row
-        for name, f in (("conv", convolutions), ("step", training_steps), ("epoch", epochs))
+        for name, f in (("conv", convolutions), ("matmul", products), ("step", training_steps), ("epoch", epochs))
         if name in wanted
         for row in f()
     ]
