@@ -54,6 +54,10 @@ cdef extern from "dl_matrix.h":
     int dl_conv2d_backward_weight_f64(dl_conv2d *, const double *, const double *, double *) nogil
     const char *dl_conv2d_algorithm(dl_conv2d *, int, size_t)
     void dl_winograd_transform(int, ptrdiff_t, const float *, float *, ptrdiff_t)
+    void dl_im2col_f32(dl_conv2d *, const float *, float *) nogil
+    void dl_im2col_f64(dl_conv2d *, const double *, double *) nogil
+    void dl_col2im_f32(dl_conv2d *, const float *, float *) nogil
+    void dl_col2im_f64(dl_conv2d *, const double *, double *) nogil
 
 cdef enum:
     FLAGS = cnp.NPY_ARRAY_C_CONTIGUOUS | cnp.NPY_ARRAY_ALIGNED | cnp.NPY_ARRAY_NOTSWAPPED
@@ -424,6 +428,56 @@ def conv2d_backward_weight(x, dy, kernel, stride, padding, dilation, ptrdiff_t g
     if failed:
         raise MemoryError
     return dw
+
+
+def im2col(x, kernel, stride, padding, dilation, out=None):
+    cdef int t = kind(x)
+    if t == 0:
+        return DECLINE
+    if cnp.PyArray_NDIM(<cnp.ndarray>x) != 4:
+        raise shape_error("im2col needs 4 axes", x)
+    cdef cnp.ndarray ax = ready(x)
+    cdef cnp.npy_intp *d = cnp.PyArray_DIMS(ax)
+    cdef dl_conv2d s
+    geometry(&s, (d[1], d[2]), kernel, stride, padding, dilation, 1, d[3], 1, "auto")
+    s.N = d[0]
+    cdef cnp.npy_intp size[4]
+    size[0], size[1], size[2], size[3] = s.N, s.OH, s.OW, s.R * s.S * s.C
+    cdef cnp.ndarray columns = result(4, size, t, out)
+    cdef void *px = cnp.PyArray_DATA(ax)
+    cdef void *pc = cnp.PyArray_DATA(columns)
+    with nogil:
+        if t == cnp.NPY_FLOAT:
+            dl_im2col_f32(&s, <float *>px, <float *>pc)
+        else:
+            dl_im2col_f64(&s, <double *>px, <double *>pc)
+    return columns
+
+
+def col2im(columns, size, kernel, stride, padding, dilation, out=None):
+    cdef int t = kind(columns)
+    if t == 0:
+        return DECLINE
+    if cnp.PyArray_NDIM(<cnp.ndarray>columns) != 4:
+        raise shape_error("col2im needs 4 axes", columns)
+    cdef cnp.ndarray ac = ready(columns)
+    cdef cnp.npy_intp *d = cnp.PyArray_DIMS(ac)
+    cdef dl_conv2d s
+    geometry(&s, size, kernel, stride, padding, dilation, 1, 1, 1, "auto")
+    s.N, s.C = d[0], d[3] // (s.R * s.S)
+    if d[1] != s.OH or d[2] != s.OW or d[3] != s.R * s.S * s.C:
+        raise shape_error(f"col2im of size {size} and kernel {kernel}", columns)
+    cdef cnp.npy_intp shape[4]
+    shape[0], shape[1], shape[2], shape[3] = s.N, s.H, s.W, s.C
+    cdef cnp.ndarray x = result(4, shape, t, out)
+    cdef void *pc = cnp.PyArray_DATA(ac)
+    cdef void *px = cnp.PyArray_DATA(x)
+    with nogil:
+        if t == cnp.NPY_FLOAT:
+            dl_col2im_f32(&s, <float *>pc, <float *>px)
+        else:
+            dl_col2im_f64(&s, <double *>pc, <double *>px)
+    return x
 
 
 def keep_memory():

@@ -1,6 +1,6 @@
 /* Products and convolutions: what csrc/cython/matrix.pyx calls. Layouts as in src/dlkit/backends/contract.py.
  *
- * Every function returns 0, or -1 where memory ran out. Results do not depend on the number of threads, to the bit.
+ * Functions return 0, or -1 where memory ran out. Results do not depend on the number of threads, to the bit.
  * Arrays are C-contiguous and do not overlap; sizes may be 0.
  */
 #ifndef DL_MATRIX_H
@@ -25,7 +25,10 @@ struct dl_conv2d {
     int dl_conv2d_forward_##T(const struct dl_conv2d *, const REAL *x, const REAL *w, const REAL *bias, REAL *y,       \
                               int activation);                                                                         \
     int dl_conv2d_backward_input_##T(const struct dl_conv2d *, const REAL *dy, const REAL *w, REAL *dx);               \
-    int dl_conv2d_backward_weight_##T(const struct dl_conv2d *, const REAL *x, const REAL *dy, REAL *dw);
+    int dl_conv2d_backward_weight_##T(const struct dl_conv2d *, const REAL *x, const REAL *dy, REAL *dw);    \
+    /* columns [N][OH][OW][R][S][C]; K and groups are not looked at */                                                 \
+    void dl_im2col_##T(const struct dl_conv2d *, const REAL *x, REAL *columns);                                        \
+    void dl_col2im_##T(const struct dl_conv2d *, const REAL *columns, REAL *x);
 DL_MATRIX_API(float, f32)
 DL_MATRIX_API(double, f64)
 

@@ -6,7 +6,8 @@
  *
  * row    a is a number, step = 1, b a packed panel:   convolution, product; a runs along S*C inputs of a pixel
  * outer  a is a number, pix = 1, b a packed panel:    weight gradients; a's points are inputs, t counts pixels
- * lane   a is a vector like b:                        depthwise convolution, its gradients
+ * lane   a is a vector like b:                        weight gradients of depthwise convolution
+ * depthwise: as lane, for any number of columns, with few taps in a run; accumulate is ignored
  *
  * A packed panel has b_step = V*VL, zeros behind `columns`. Of y, and of a and b in lane, only `columns` are touched.
  */
@@ -35,7 +36,7 @@ enum dl_activation { DL_NONE = 0, DL_RELU = 1, DL_TANH = 2, DL_SIGMOID = 3 };
     struct dl_kernels_##T {                                                                                            \
         ptrdiff_t vl, panel; /* numbers in a vector, columns in a full panel */                                        \
         ptrdiff_t points;    /* points in the tallest tile of full width */                                            \
-        dl_tiles_##T *row, *outer, *lane;                                                                              \
+        dl_tiles_##T *row, *outer, *lane, *depthwise;                                                                  \
         /* to[t*width + k] = from[t*ld + k] (transposed: from[k*ld + t]), t < depth, k < columns; 0 up to width */     \
         void (*pack)(REAL *to, ptrdiff_t width, const REAL *from, ptrdiff_t ld, ptrdiff_t depth, ptrdiff_t columns,    \
                      int transposed);                                                                                  \

@@ -10,8 +10,7 @@
  * filter row are contiguous, so a segment of a tile is a whole filter row; a dilated or grouped one has a segment a tap.
  */
 enum {
-    ID(STRIP) = 192 * 1024, /* bytes of input rows in a block: with a panel of weights they should fit into L2 */
-    ID(NEAR) = 16 * 1024    /* bytes of input that a depthwise pixel strip keeps in L1 */
+    ID(STRIP) = 192 * 1024 /* bytes of input rows in a block: with a panel of weights they should fit into L2 */
 };
 
 struct ID(taps) { /* along one axis: tap u reads input row i*stride + offset + u*step, and is filter row first + u*turn */
@@ -137,39 +136,24 @@ static void ID(interior)(const struct ID(taps) * taps, ptrdiff_t n, ptrdiff_t st
     *j1 = MAX(room < 0 ? 0 : MIN(room / stride + 1, n), *j0);
 }
 
-/* n points of an output row, depthwise: all channels of a few points before the next ones, as they lie in memory. */
-static void ID(lane_points)(const struct ID(dl_kernels) * k, const struct ID(plan) * p, struct ID(dl_tile) * tile, const REAL *bias,
-                            const REAL *a, const REAL *b, REAL *y, ptrdiff_t n) {
-    for (ptrdiff_t j = 0; j < n; j += k->points)
-        for (ptrdiff_t o = 0; o < p->k; o += k->panel) {
-            tile->columns = MIN(k->panel, p->k - o);
-            tile->bias = bias ? bias + o : NULL;
-            tile->b = b + o;
-            k->lane(tile, a + j * tile->pix + o, y + j * tile->y_pix + o, MIN(k->points, n - j));
-        }
-}
-
-/* Points from ... to-1 of an output row, depthwise. Read in place, those near the border go one by one, with the taps they
- * have. */
-static void ID(lane_row)(const struct ID(dl_kernels) * k, const struct ID(plan) * p, struct ID(dl_tile) * tile, const REAL *bias,
-                         const struct ID(line) * line, REAL *y, ptrdiff_t from, ptrdiff_t to) {
+/* An output row, depthwise. Read in place, points near the border go one by one, with the taps they have. */
+static void ID(lane_row)(const struct ID(dl_kernels) * k, const struct ID(plan) * p, struct ID(dl_tile) * tile,
+                         const struct ID(line) * line, REAL *y) {
     const REAL *b = p->w + (p->rows.first + line->first * p->rows.turn) * p->w_row + p->cols.first * p->w_col;
     tile->n_seg = line->count;
     tile->run = p->cols.n;
     ptrdiff_t j0 = 0, j1 = p->out_w, offset = p->direct ? p->cols.offset : 0;
     if (p->direct) ID(interior)(&p->cols, p->out_w, p->stride_w, p->W, &j0, &j1);
-    j0 = MAX(j0, from);
-    j1 = MIN(j1, to);
-    if (j1 > j0) ID(lane_points)(k, p, tile, bias, line->a + j0 * tile->pix + offset * p->C, b, y + j0 * tile->y_pix, j1 - j0);
-    for (ptrdiff_t j = from; j < to; j++) {
-        if (j >= j0 && j < j1) {
-            j = j1 - 1;
-            continue;
-        }
+    tile->b = b;
+    if (j1 > j0) k->depthwise(tile, line->a + j0 * tile->pix + offset * p->C, y + j0 * tile->y_pix, j1 - j0);
+    for (ptrdiff_t j = 0; j < p->out_w; j++) {
+        if (j == j0) j = j1;
+        if (j == p->out_w) break;
         ptrdiff_t at = j * p->stride_w + offset, first;
         ID(inside)(&p->cols, at, p->W, &first, &tile->run);
         const REAL *a = tile->run > 0 ? line->a + (at + first * p->cols.step) * p->C : line->a;
-        ID(lane_points)(k, p, tile, bias, a, b + first * tile->b_step, y + j * tile->y_pix, 1);
+        tile->b = b + first * tile->b_step;
+        k->depthwise(tile, a, y + j * tile->y_pix, 1);
     }
 }
 
@@ -211,14 +195,12 @@ static void ID(plan_block)(const struct ID(conv) * q, const struct ID(plan) * p,
     ptrdiff_t wide = p->direct ? p->C : p->C * p->repeat;
     struct ID(dl_tile) tile = {.run = p->run, .seg_a = p->seg_a, .seg_b = p->seg_b, .pix = p->stride_w * wide, .step = p->cols.step * wide,
                                .b_step = p->cols.turn * p->w_col, .y_pix = p->sum > 1 ? p->k : p->y_pixel,
-                               .relu = q->activation == DL_RELU};
-    ptrdiff_t width = MAX(ID(NEAR) / (ptrdiff_t)sizeof(REAL) / (p->k * p->stride_w * MAX(p->rows.n, 1)) / k->points, 1) * k->points;
-    for (ptrdiff_t j = 0; j < p->out_w && p->lane && p->sum == 1; j += width) /* down the rows, so that they stay in L1 */
-        for (ptrdiff_t row = 0; row < hi - lo; row++)
-            ID(lane_row)(k, p, &tile, q->bias, &lines[row], lines[row].y, j, MIN(j + width, p->out_w));
+                               .columns = p->k, .bias = q->bias, .relu = q->activation == DL_RELU};
+    for (ptrdiff_t row = 0; row < hi - lo && p->lane && p->sum == 1; row++)
+        ID(lane_row)(k, p, &tile, &lines[row], lines[row].y);
     for (ptrdiff_t row = 0; row < hi - lo && p->sum > 1; row++) {
         const struct ID(line) *line = &lines[row];
-        ID(lane_row)(k, p, &tile, NULL, line, sums, 0, p->out_w);
+        ID(lane_row)(k, p, &tile, line, sums);
         for (ptrdiff_t j = 0; j < p->out_w; j++)
             for (ptrdiff_t c = 0; c < p->k / p->sum; c++) {
                 REAL s = 0;

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 native = pytest.importorskip("dlkit._native.matrix", reason="the native kernels are not built")
+from dlkit.backends import reference  # noqa: E402
 from dlkit.backends.contract import Decline  # noqa: E402
 from dlkit.backends.native import matrix  # noqa: E402
 
@@ -153,6 +154,36 @@ def test_conv2d(case, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=["f32", "f64"])
+@pytest.mark.parametrize("case", [case for case in CASES if case[-1] == 1], ids=name)
+def test_columns(case, dtype, threads):
+    """im2col(x) w is the convolution; col2im(dy wᵀ) its input gradient; both as the reference makes them."""
+    (x, w, _, dy), (*rest, _) = operands(case, dtype)
+    kernel, flat = w.shape[:2], w.reshape(-1, w.shape[3])
+    y, dx, _dw = oracle(x, w, None, dy, *rest, 1)
+    columns = matrix.im2col(x, kernel, *rest)
+    dcolumns = dy @ flat.T
+    assert columns.tobytes() == reference.im2col(x, kernel, *rest).tobytes()
+    close(columns @ flat, y, dtype, flat.shape[0])
+    gradient = matrix.col2im(dcolumns, x.shape[1:3], kernel, *rest)
+    close(gradient, dx, dtype, dy.shape[3] * kernel[0] * kernel[1])
+    close(reference.col2im(dcolumns, x.shape[1:3], kernel, *rest), dx, dtype, dy.shape[3] * kernel[0] * kernel[1])
+    for n in 1, 3:
+        threads(n)
+        assert matrix.im2col(x, kernel, *rest).tobytes() == columns.tobytes()
+        assert matrix.col2im(dcolumns, x.shape[1:3], kernel, *rest).tobytes() == gradient.tobytes()
+    for call, arguments in (
+        (native.im2col, (x, kernel, *rest)),
+        (native.col2im, (dcolumns, x.shape[1:3], kernel, *rest)),
+    ):
+        want = call(*arguments)
+        room = np.full(want.size + 128, 77, dtype)
+        call(*arguments, out=room[64:-64].reshape(want.shape))
+        assert (room[:64] == 77).all()
+        assert (room[-64:] == 77).all()
+        assert (room[64:-64] == want.ravel()).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=["f32", "f64"])
 @pytest.mark.parametrize("case", CASES, ids=name)
 def test_conv2d_threads_agree_to_the_bit(case, dtype, threads):
     big = (case[0] * 5, *case[1:])
@@ -185,6 +216,7 @@ SIZES = [
     (65, 600, 200),
     (400, 40, 300),
     (5, 1000, 1),
+    (230, 1100, 2100),  # strips, slices, blocks of rows
 ]
 
 
@@ -293,6 +325,8 @@ def test_declines_and_refuses():
     rest = (1, 1), (1, 1, 1, 1), (1, 1), 1
     assert isinstance(matrix.conv2d_forward(x.astype(np.float16), w, None, *rest, None), Decline)
     assert isinstance(matrix.conv2d_forward(x, w.astype(np.float64), None, *rest, None), Decline)
+    assert isinstance(matrix.im2col(x.astype(int), (3, 3), *rest[:3]), Decline)
+    assert isinstance(matrix.col2im(x.astype(int), (7, 7), (3, 1), *rest[:3]), Decline)
     assert isinstance(matrix.matmul(x[0, 0].astype(">f4"), w[0, 0]), Decline)
     assert isinstance(matrix.matmul(np.ones((2, 2), int), np.ones((2, 2), int)), Decline)
     for wrong in (
@@ -304,6 +338,8 @@ def test_declines_and_refuses():
         lambda: matrix.conv2d_forward(x[:, :1, :1], w, None, (1, 1), (0, 0, 0, 0), (1, 1), 1, None),
         lambda: matrix.conv2d_backward_input(np.ones((1, 4, 5, 4), np.float32), w, (5, 5), *rest),
         lambda: matrix.conv2d_backward_weight(x, np.ones((1, 4, 5, 4), np.float32), (3, 3), *rest),
+        lambda: matrix.im2col(x[0], (3, 3), *rest[:3]),
+        lambda: matrix.col2im(x, (5, 5), (2, 2), *rest[:3]),
         lambda: matrix.matmul(x[0, 0], x[0, 0]),
         lambda: matrix.matmul(x[0, 0], x[0, 0, 0]),
         lambda: matrix.linear_forward(x[0, 0], w[0, 0], np.ones(3, np.float32), None),

@@ -185,6 +185,59 @@ static void ID(lane)(const ID(job) *j, const REAL *a, REAL *y, ptrdiff_t n) {
     ID(cover)(j, a, y, n, j->pix, j->columns % VL ? ID(table_LANE_PART) : ID(table_LANE));
 }
 
+/* The next S taps of a filter row on P points by V vectors of channels: each input goes straight into an FMA. */
+INLINE void ID(taps)(VEC *acc, const ID(job) *j, const REAL *a, const REAL *b, const int rest, const int P, const int V, const int S) {
+    VEC w[12];
+    UNROLL for (int v = 0; v < V; v++)
+        UNROLL for (int s = 0; s < S; s++)
+            w[v * S + s] = rest < VL ? ID(load_part)(b + s * j->b_step, rest) : ID(load)(b + s * j->b_step + v * VL);
+    UNROLL for (int p = 0; p < P; p++, a += j->pix)
+        UNROLL for (int v = 0; v < V; v++)
+            UNROLL for (int s = 0; s < S; s++)
+                acc[p * V + v] += w[v * S + s] * (rest < VL ? ID(load_part)(a + s * j->step, rest) : ID(load)(a + s * j->step + v * VL));
+}
+
+/* Channels c ... of P points; rest < VL: the last ones, fewer than a vector. */
+INLINE void ID(channels)(const ID(job) *j, const REAL *a0, REAL *y, ptrdiff_t c, const int rest, const int P, const int V) {
+    VEC acc[8];
+    UNROLL for (int i = 0; i < P * V; i++) acc[i] = (VEC){0};
+    for (ptrdiff_t s = 0; s < j->n_seg; s++) {
+        const REAL *a = a0 + j->seg_a[s] + c, *b = j->b + j->seg_b[s] + c;
+        ptrdiff_t t = j->run;
+        for (; t >= 3; t -= 3, a += 3 * j->step, b += 3 * j->b_step) ID(taps)(acc, j, a, b, rest, P, V, 3);
+        if (t == 2) ID(taps)(acc, j, a, b, rest, P, V, 2);
+        if (t == 1) ID(taps)(acc, j, a, b, rest, P, V, 1);
+    }
+    y += c;
+    UNROLL for (int v = 0; v < V; v++) {
+        VEC shift = j->bias ? ID(load)(j->bias + c + v * VL) : (VEC){0};
+        UNROLL for (int p = 0; p < P; p++) {
+            VEC x = acc[p * V + v] + shift;
+            if (j->relu) x = (VEC)((MASK)x & ~(MASK)(x <= (VEC){0})); /* NaN stays NaN */
+            if (rest < VL) ID(store_part)(y + p * j->y_pix, x, rest);
+            else ID(store)(y + p * j->y_pix + v * VL, x);
+        }
+    }
+}
+
+/* P points, all their channels: x and y are walked through as they lie in memory. A single point takes four vectors at
+ * once, for sums that do not wait for each other. */
+INLINE void ID(points)(const ID(job) *j, const REAL *a, REAL *y, const int P) {
+    ptrdiff_t c = 0;
+    if (P == 1)
+        for (; c + 4 * VL <= j->columns; c += 4 * VL) ID(channels)(j, a, y, c, VL, P, 4);
+    for (; c + VL <= j->columns; c += VL) ID(channels)(j, a, y, c, VL, P, 1);
+    if (c < j->columns) ID(channels)(j, a, y, c, (int)(j->columns - c), P, 1);
+}
+
+static void ID(depthwise)(const ID(job) *given, const REAL *a, REAL *y, ptrdiff_t n) {
+    const ID(job) copy = *given, *j = &copy; /* nobody else can write to it */
+    for (; n >= 8; n -= 8, a += 8 * j->pix, y += 8 * j->y_pix) ID(points)(j, a, y, 8);
+    if (n >= 4) ID(points)(j, a, y, 4), n -= 4, a += 4 * j->pix, y += 4 * j->y_pix;
+    if (n >= 2) ID(points)(j, a, y, 2), n -= 2, a += 2 * j->pix, y += 2 * j->y_pix;
+    if (n >= 1) ID(points)(j, a, y, 1);
+}
+
 static void ID(pack)(REAL *to, ptrdiff_t width, const REAL *from, ptrdiff_t ld, ptrdiff_t depth, ptrdiff_t columns,
                      int transposed) {
     if (!transposed) {

@@ -155,6 +155,14 @@ class Kernels(Protocol):
     ) -> Array: ...
 
     #   -> dw [R, S, C/G, K]
+    def im2col(self, x: Array, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair) -> Array: ...
+    #   x [N, H, W, C] -> [N, OH, OW, R*S*C]: the inputs under each position of the filter, 0 beyond the border;
+    #   the matrix of the textbook's convolution y = im2col(x) w, which `conv2d_forward` need not make
+    def col2im(
+        self, columns: Array, size: Pair, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair
+    ) -> Array: ...
+
+    #   its transpose: columns [N, OH, OW, R*S*C], size (H, W) -> x [N, H, W, C], each pixel the sum of its copies
 
     # -- pooling: windows that reach over the border see only the pixels inside ------------------------------------
     def max_pool2d_forward(self, x: Array, kernel: Pair, stride: Pair, padding: Padding) -> tuple[Array, Array]: ...

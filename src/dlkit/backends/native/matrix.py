@@ -6,7 +6,15 @@ from __future__ import annotations
 from dlkit._native import matrix as _matrix
 from dlkit.backends.contract import Decline
 
-__all__ = ["conv2d_backward_input", "conv2d_backward_weight", "conv2d_forward", "linear_forward", "matmul"]
+__all__ = [
+    "col2im",
+    "conv2d_backward_input",
+    "conv2d_backward_weight",
+    "conv2d_forward",
+    "im2col",
+    "linear_forward",
+    "matmul",
+]
 
 
 def matmul(a, b, transpose_a=False, transpose_b=False):
@@ -32,3 +40,13 @@ def conv2d_backward_input(dy, w, size, stride, padding, dilation, groups, algori
 def conv2d_backward_weight(x, dy, kernel, stride, padding, dilation, groups, algorithm="auto"):
     dw = _matrix.conv2d_backward_weight(x, dy, kernel, stride, padding, dilation, groups, algorithm)
     return Decline(dw) if dw.__class__ is str else dw
+
+
+def im2col(x, kernel, stride, padding, dilation):
+    columns = _matrix.im2col(x, kernel, stride, padding, dilation)
+    return Decline(columns) if columns.__class__ is str else columns
+
+
+def col2im(columns, size, kernel, stride, padding, dilation):
+    x = _matrix.col2im(columns, size, kernel, stride, padding, dilation)
+    return Decline(x) if x.__class__ is str else x

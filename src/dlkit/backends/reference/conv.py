@@ -32,8 +32,9 @@ def tap(r, count, stride, dilation):
     return slice(r * dilation, r * dilation + count * stride, stride)
 
 
+@kernel
 def im2col(x, kernel, stride, padding, dilation):
-    """x [N, H, W, C] -> columns [N, OH, OW, R, S, C], the pixels under each position; 0 beyond the border."""
+    """The pixels under each position of the filter, one row for each; 0 beyond the border."""
     N, H, W, C = x.shape
     (R, S), (top, bottom, left, right) = kernel, padding
     OH, OW = output_size((H, W), kernel, stride, padding, dilation)
@@ -43,13 +44,16 @@ def im2col(x, kernel, stride, padding, dilation):
         for s in range(S):
             rows, cols = tap(r, OH, stride[0], dilation[0]), tap(s, OW, stride[1], dilation[1])
             columns[:, :, :, r, s] = padded[:, rows, cols]
-    return columns
+    return columns.reshape(N, OH, OW, R * S * C)
 
 
-def col2im(columns, size, stride, padding, dilation):
-    """columns [N, OH, OW, R, S, C] -> x [N, H, W, C], each pixel the sum of its copies."""
-    N, OH, OW, R, S, C = columns.shape
-    (H, W), (top, bottom, left, right) = size, padding
+@kernel
+def col2im(columns, size, kernel, stride, padding, dilation):
+    """Each pixel is the sum of its copies: the transpose of `im2col`."""
+    N, OH, OW, RSC = columns.shape
+    (R, S), (H, W), (top, bottom, left, right) = kernel, size, padding
+    C = RSC // (R * S)
+    columns = columns.reshape(N, OH, OW, R, S, C)
     padded = np.zeros((N, top + H + bottom, left + W + right, C), columns.dtype)
     for r in range(R):
         for s in range(S):
@@ -66,10 +70,11 @@ def channel_groups(C, K, groups):
 
 @kernel
 def conv2d_forward(x, w, b, stride, padding, dilation, groups, activation, algorithm="auto"):
-    """y = f(im2col(x) w + b)"""
+    """y = f(im2col(x) w + b); in groups, each on its own channels of the columns"""
     R, S, C_G, K = w.shape
     columns = im2col(x, (R, S), stride, padding, dilation)
     N, OH, OW = columns.shape[:3]
+    columns = columns.reshape(N, OH, OW, R, S, C_G * groups)
     y = np.empty((N * OH * OW, K), x.dtype)
     for c, k in channel_groups(x.shape[3], K, groups):
         rows = columns[..., c].reshape(N * OH * OW, R * S * C_G)
@@ -89,7 +94,7 @@ def conv2d_backward_input(dy, w, size, stride, padding, dilation, groups, algori
     for c, k in channel_groups(C_G * groups, K, groups):
         drows = dy[:, k] @ w[..., k].reshape(R * S * C_G, K // groups).T
         dcolumns[..., c] = drows.reshape(N, OH, OW, R, S, C_G)
-    return col2im(dcolumns, size, stride, padding, dilation)
+    return col2im(dcolumns.reshape(N, OH, OW, R * S * C_G * groups), size, (R, S), stride, padding, dilation)
 
 
 @kernel
@@ -98,7 +103,7 @@ def conv2d_backward_weight(x, dy, kernel, stride, padding, dilation, groups, alg
     N, OH, OW, K = dy.shape
     (R, S), C = kernel, x.shape[3]
     C_G = C // groups
-    columns = im2col(x, kernel, stride, padding, dilation)
+    columns = im2col(x, kernel, stride, padding, dilation).reshape(N, OH, OW, R, S, C)
     dy = dy.reshape(N * OH * OW, K)
     dw = np.empty((R, S, C_G, K), x.dtype)
     for c, k in channel_groups(C, K, groups):

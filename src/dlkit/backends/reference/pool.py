@@ -13,11 +13,10 @@ DENSE = (1, 1)  # pooling windows have no dilation
 
 def windows(x, kernel, stride, padding):
     """x [N, H, W, C] -> its windows [N, OH, OW, R*S, C]; which pixels are inside [1, OH, OW, R*S, 1]."""
-    N, H, W, C = x.shape
+    _, H, W, C = x.shape
     columns = im2col(x, kernel, stride, padding, DENSE)
     inside = im2col(np.ones((1, H, W, 1), bool), kernel, stride, padding, DENSE)
-    OH, OW, R, S = columns.shape[1:5]
-    return columns.reshape(N, OH, OW, R * S, C), inside.reshape(1, OH, OW, R * S, 1)
+    return columns.reshape(*columns.shape[:3], kernel[0] * kernel[1], C), inside[..., None]
 
 
 @kernel
@@ -36,7 +35,7 @@ def max_pool2d_backward(dy, where, size, kernel, stride, padding):
     (N, OH, OW, C), (R, S) = dy.shape, kernel
     position = np.arange(R * S).reshape(R * S, 1)
     dpixels = np.where(position == where[:, :, :, None], dy[:, :, :, None], 0)
-    return col2im(dpixels.reshape(N, OH, OW, R, S, C), size, stride, padding, DENSE)
+    return col2im(dpixels.reshape(N, OH, OW, R * S * C), size, kernel, stride, padding, DENSE)
 
 
 @kernel
@@ -51,9 +50,9 @@ def avg_pool2d_backward(dy, size, kernel, stride, padding):
     """Each of the window's n pixels inside receives dy / n."""
     (N, OH, OW, C), (R, S) = dy.shape, kernel
     inside = im2col(np.ones((1, *size, 1), dy.dtype), kernel, stride, padding, DENSE)
-    share = dy / inside.sum(axis=(3, 4))
-    dpixels = np.broadcast_to(share[:, :, :, None, None], (N, OH, OW, R, S, C))
-    return col2im(dpixels, size, stride, padding, DENSE)
+    share = dy / inside.sum(axis=3, keepdims=True)
+    dpixels = np.broadcast_to(share[:, :, :, None], (N, OH, OW, R * S, C))
+    return col2im(dpixels.reshape(N, OH, OW, R * S * C), size, kernel, stride, padding, DENSE)
 
 
 def region(i, size, output):
