@@ -85,8 +85,9 @@ def kernel(function: Any = None, *, reassociate: bool = False, threads: bool = T
 
 def loop_over(formula: Any, loop: Any) -> Kernel:
     """The loop, with `formula` for the name `formula` in it, as a Kernel of its own."""
-    name = f"{formula.__name__}_{loop.__name__}"
-    return Kernel(renamed(loop, name, formula, formula=jit(formula)))
+    plain = getattr(formula, "py_func", formula)  # those of `_functions` are compiled functions already
+    name = f"{plain.__name__}_{loop.__name__}"
+    return Kernel(renamed(loop, name, plain, formula=formula if plain is not formula else jit(formula)))
 
 
 def renamed(function: Any, name: str, place: Any, **names: Any) -> FunctionType:
@@ -166,14 +167,24 @@ def real_but(*others: str) -> Callable:
 
     def decorate(f: Any) -> Any:
         names = tuple(inspect.signature(f).parameters)
+        free = tuple(name in others for name in names)
 
         @functools.wraps(f)
         def checked(*args: Any, **kwargs: Any) -> Any:
-            args += tuple(kwargs.pop(name) for name in names[len(args) :] if name in kwargs)
             if kwargs:
-                raise TypeError(f"{f.__name__}() has no argument {next(iter(kwargs))!r}")
-            reals = [a for a, name in zip(args, names) if isinstance(a, np.ndarray) and name not in others]
-            return unfit(*reals) or f(*(ready(a) if isinstance(a, np.ndarray) else a for a in args))
+                args += tuple(kwargs.pop(name) for name in names[len(args) :] if name in kwargs)
+                if kwargs:
+                    raise TypeError(f"{f.__name__}() has no argument {next(iter(kwargs))!r}")
+            dtype, taken = None, []
+            for a, any_dtype in zip(args, free):
+                if isinstance(a, np.ndarray):
+                    if a.dtype is not dtype and not any_dtype:
+                        if why := unfit(*([] if dtype is None else [np.empty(0, dtype)]), a):
+                            return why
+                        dtype = a.dtype
+                    a = ready(a)
+                taken.append(a)
+            return f(*taken)
 
         return checked
 
