@@ -4,20 +4,23 @@ A kernel has two variants from the same source: with one thread, for little work
 fraction of the time), and with `prange` over all threads. Which one runs follows from the work alone, so
 the bits of a result do not depend on the number of threads.
 
-Numba keeps machine code in a cache beside the source, or in the user's cache directory where that is
-read-only. It notices a change in the file of the kernel, not in files the kernel calls into: after changing
-`_formulas.py` or `_tile.py`, delete `__pycache__/*.nb?`.
+Numba keeps machine code beside the source, in the user's cache directory where that is read-only, or in
+NUMBA_CACHE_DIR. It keys it by argument types, CPU model and CPU features, and by the file of the kernel; names here
+carry a digest of all files of this folder too, as kernels call into several.
 """
 
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib
 import inspect
 import itertools
+import logging
 import math
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from time import perf_counter
 from types import FunctionType
 from typing import Any
@@ -30,6 +33,8 @@ from dlkit.backends.contract import Decline
 
 PARALLEL = 100_000  # simple operations, some 30 µs: less is not worth waking threads for
 
+log = logging.getLogger("dlkit.numba")
+
 settings: Any = numba.config
 if settings.THREADING_LAYER == "default":
     try:
@@ -38,6 +43,9 @@ if settings.THREADING_LAYER == "default":
         pass
     else:
         settings.THREADING_LAYER = "omp"
+
+
+DIGEST = hashlib.sha1(b"".join(p.read_bytes() for p in sorted(Path(__file__).parent.glob("*.py")))).hexdigest()[:10]
 
 
 # -- compiling -------------------------------------------------------------------------------------
@@ -50,6 +58,7 @@ def jit(function: Callable, parallel: bool = False, reassociate: bool = False) -
     lanes, NaN and infinity still honoured.
     """
     fast = {"contract", "reassoc"} if reassociate else {"contract"}
+    function = renamed(function, function.__name__, function)
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": fast, "parallel": parallel}
     try:
         return numba.njit(function, cache=True, **options)
@@ -91,7 +100,7 @@ def loop_over(formula: Any, loop: Any) -> Kernel:
 
 
 def renamed(function: Any, name: str, place: Any, **names: Any) -> FunctionType:
-    """A copy called `name`, seeing `names` beside its globals. Numba's cache knows it by name and place."""
+    """A copy called `name`, seeing `names` beside its globals. Numba's cache knows it by qualified name and place."""
     code = function.__code__.replace(
         co_name=name,
         co_qualname=name,
@@ -99,7 +108,7 @@ def renamed(function: Any, name: str, place: Any, **names: Any) -> FunctionType:
         co_firstlineno=place.__code__.co_firstlineno,
     )
     copy = FunctionType(code, {**function.__globals__, **names} if names else function.__globals__, name)
-    copy.__module__, copy.__qualname__ = place.__module__, name
+    copy.__module__, copy.__qualname__ = place.__module__, f"{name}_{DIGEST}"
     return copy
 
 
@@ -117,8 +126,9 @@ class _Clock(event.Listener):
         start = self._running.pop()
         function = event.data["dispatcher"].py_func
         if not self._running and function.__module__.startswith(__package__ + "."):
-            name = function.__name__
-            self.seconds[name] = self.seconds.get(name, 0.0) + perf_counter() - start
+            name, seconds = function.__name__, perf_counter() - start
+            self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+            log.info("compiled %s in %.1f s", name, seconds)
 
 
 _clock = _Clock()
@@ -128,6 +138,37 @@ event.register("numba:compile", _clock)  # Numba compiles under one lock, so sta
 def compile_seconds() -> dict[str, float]:
     """kernel -> seconds this process spent compiling it, both dtypes together; not what its cache held."""
     return dict(_clock.seconds)
+
+
+@jit
+def nothing():  # type: ignore[no-untyped-def]
+    """Never called: knows where Numba keeps what it compiles for this folder."""
+
+
+def cache_folder() -> Path | None:
+    """Where compiled kernels are kept; None if nowhere can be written to."""
+    path = nothing.stats.cache_path
+    return Path(path) if path else None
+
+
+def cached() -> dict[str, Any]:
+    """What is kept of these kernels for other processes: folder, number of kernels, size."""
+    folder = cache_folder()
+    files = list(folder.glob(f"*_{DIGEST}-*")) if folder else []
+    return {
+        "folder": str(folder or "none: no folder can be written to"),
+        "kernels": sum(file.suffix == ".nbi" for file in files),
+        "megabytes": round(sum(file.stat().st_size for file in files) / 1e6, 1),
+    }
+
+
+def compile_report() -> str | None:
+    """One line on what this process compiled, or None if it compiled nothing."""
+    seconds = _clock.seconds
+    if not seconds:
+        return None
+    kept = f"kept in {cache_folder()} for next time" if cache_folder() else "nowhere to keep them: set NUMBA_CACHE_DIR"
+    return f"numba: compiled {len(seconds)} kernels in {sum(seconds.values()):.0f} s ({kept})"
 
 
 # -- arguments -------------------------------------------------------------------------------------
