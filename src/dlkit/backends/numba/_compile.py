@@ -71,25 +71,27 @@ class Kernel:
 
     __slots__ = ("parallel", "serial")
 
-    def __init__(self, function: Any, reassociate: bool = False, threads: bool = True):
-        self.serial = self.parallel = jit(function, reassociate=reassociate)
+    def __init__(self, function: Any, reassociate: bool = False, threads: bool = True, serial: bool = True):
+        if threads:
+            twin = renamed(function, function.__name__ + "_parallel", function)
+            self.parallel = jit(twin, parallel=True, reassociate=reassociate)
+        self.serial = jit(function, reassociate=reassociate) if serial else self.parallel
         if not threads:
-            return
-        twin = renamed(function, function.__name__ + "_parallel", function)
-        self.parallel = jit(twin, parallel=True, reassociate=reassociate)
+            self.parallel = self.serial
 
     def __call__(self, work: int, *args: Any) -> None:
         (self.parallel if work >= PARALLEL else self.serial)(*args)
 
 
-def kernel(function: Any = None, *, reassociate: bool = False, threads: bool = True) -> Any:
+def kernel(function: Any = None, *, reassociate: bool = False, threads: bool = True, serial: bool = True) -> Any:
     """Decorator: a function that loops over `prange` becomes a Kernel.
 
     threads : False where they gain less than the second or two that compiling for them takes.
+    serial : False where a second variant takes longer to compile than it will ever save.
     """
     if function is None:
-        return functools.partial(Kernel, reassociate=reassociate, threads=threads)
-    return Kernel(function, reassociate, threads)
+        return functools.partial(Kernel, reassociate=reassociate, threads=threads, serial=serial)
+    return Kernel(function, reassociate, threads, serial)
 
 
 def loop_over(formula: Any, loop: Any) -> Kernel:

@@ -147,24 +147,35 @@ def transform_outputs(products, bias, relu, down, across, first, count, task, y)
 
 
 @jit
+def turn(w, k, taps):
+    """w[2 - r, 2 - s, k + lane, c] -> taps [3, 3, depth, LANES], in blocks, which the nearest cache holds"""
+    depth = taps.shape[2]
+    for r in range(3):
+        for s in range(3):
+            for c0 in range(0, depth, LANES):
+                for c in range(c0, min(depth, c0 + LANES)):
+                    for lane in range(LANES):
+                        taps[r, s, c, lane] = w[2 - r, 2 - s, k + lane, c]
+
+
+@jit
 def transform_filters(w, turned, panel, U):
     """G w Gᵀ -> panel `panel` of U [36, P, depth, NR]; w [3, 3, depth, width], turned: [3, 3, width, depth]"""
     P, depth, NR = U.shape[1:]
     width = w.shape[2] if turned else w.shape[3]
-    taps, half = np.empty((3, 3, LANES, LANES), np.float32), np.empty((IN, 3, LANES), np.float32)
+    turned_taps, half = np.empty((3, 3, depth, LANES), np.float32), np.empty((IN, 3, LANES), np.float32)
     for k in range(panel * NR, min(width, (panel + 1) * NR), LANES):
-        for c in range(0, depth, LANES):
-            for r in range(3):
-                for s in range(3):
-                    for i in range(LANES):
-                        for j in range(LANES):
-                            taps[r, s, i, j] = w[2 - r, 2 - s, k + j, c + i] if turned else w[r, s, c + i, k + j]
-            for i in range(LANES):
-                for s in range(3):
-                    times_g(half, s * LANES, 3 * LANES, taps, (s * LANES + i) * LANES, 3 * LANES * LANES)
-                for r in range(IN):
-                    to = (((r * IN) * P + panel) * depth + c + i) * NR + k - panel * NR
-                    times_g(U, to, P * depth * NR, half, r * 3 * LANES, LANES)
+        if turned:
+            turn(w, k, turned_taps)
+        for c in range(depth):
+            for s in range(3):
+                if turned:
+                    times_g(half, s * LANES, 3 * LANES, turned_taps, (s * depth + c) * LANES, 3 * depth * LANES)
+                else:
+                    times_g(half, s * LANES, 3 * LANES, w, (s * depth + c) * width + k, 3 * depth * width)
+            for r in range(IN):
+                to = ((r * IN * P + panel) * depth + c) * NR + k - panel * NR
+                times_g(U, to, P * depth * NR, half, r * 3 * LANES, LANES)
 
 
 @jit
@@ -218,13 +229,13 @@ def multiply_gradients(V, D, count, task, dU):
 # -- the three convolutions ------------------------------------------------------------------------
 
 
-@kernel
+@kernel(serial=False)
 def filters(w, turned, U):
     for panel in prange(U.shape[1]):
         transform_filters(w, turned, panel, U)
 
 
-@kernel
+@kernel(serial=False)
 def outputs(x, U, bias, relu, top, left, V, products, y):
     N, OH, OW, _ = y.shape
     down, across, T = (OH + OUT - 1) // OUT, (OW + OUT - 1) // OUT, V.shape[1]
@@ -239,7 +250,7 @@ def outputs(x, U, bias, relu, top, left, V, products, y):
             transform_outputs(products, bias, relu, down, across, first, count, task, y)
 
 
-@kernel
+@kernel(serial=False)
 def weight_gradient(x, dy, top, left, V, D, dU, dw):
     N, OH, OW, _ = dy.shape
     down, across, T = (OH + OUT - 1) // OUT, (OW + OUT - 1) // OUT, V.shape[1]
