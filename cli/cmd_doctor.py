@@ -25,6 +25,7 @@ def command(kernels: bool, as_json: bool) -> int:
     for title, values in (
         ("machine", found.machine),
         ("native kernels", found.native),
+        ("compiled numba kernels", found.numba),
         ("backends", found.backends),
         ("versions", found.versions),
         ("environment", found.environment),

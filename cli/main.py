@@ -65,12 +65,20 @@ def main(args: list[str] | None = None) -> None:
     sys.exit(run(sys.argv[1:] if args is None else args))
 
 
+def report_compilation() -> None:
+    """Tells, on stderr, what the numba backend compiled, if it did: the user waited for that."""
+    numba_backend = sys.modules.get("dlkit.backends.numba")
+    if numba_backend is not None and (report := numba_backend.compile_report()):
+        click.echo(report, err=True)
+
+
 def run(args: list[str]) -> int:
     """Runs the command line; returns the exit status."""
     debug = "--debug" in args or os.environ.get("DLKIT_DEBUG") == "1"
     args = [a for a in args if a != "--debug"] or ["--help"]
     try:
         result = cli(args, standalone_mode=False, prog_name="dlkit")
+        report_compilation()
         return result if isinstance(result, int) else 0
     except click.exceptions.Abort:
         click.echo("dlkit: interrupted", err=True)

@@ -14,17 +14,26 @@ from dlkit.errors import DlkitError
 from dlkit.threads import cores, set_num_threads
 
 PACKAGES = ("numpy", "numba", "click", "safetensors", "pillow", "scikit-learn", "matplotlib", "h5py", "pooch")
-SWITCHES = ("DLKIT_BACKEND", "DLKIT_ISA", "DLKIT_DATA_DIR", "DLKIT_DEBUG", "OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
+SWITCHES = (
+    "DLKIT_BACKEND",
+    "DLKIT_ISA",
+    "DLKIT_DATA_DIR",
+    "DLKIT_DEBUG",
+    "OMP_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "NUMBA_CACHE_DIR",
+)
 
 
 @dataclass
 class Diagnosis:
-    """backends : name -> "available" or why not; kernels : kernel -> backends that offer it, first choice first;
+    """numba : what its cache holds of compiled kernels; backends : name -> "available" or why not; kernels : kernel -> backends that offer it, first choice first;
     problems : what a user should mend, in words."""
 
     versions: dict[str, str]
     machine: dict[str, Any]
     native: dict[str, Any]
+    numba: dict[str, Any]
     backends: dict[str, str]
     chosen: str
     kernels: dict[str, list[str]]
@@ -60,7 +69,12 @@ def diagnose() -> Diagnosis:
             f"the native kernels are missing ({backends['native']}): training will be slow; reinstall with a C "
             "compiler at hand"
         )
-    if backends["numba"] != "available":
+    numba: dict[str, Any] = {}
+    if backends["numba"] == "available":
+        from dlkit.backends.numba import cached
+
+        numba = cached()
+    else:
         problems.append(f"the numba backend cannot be used ({backends['numba']})")
     versions = {"dlkit": _version("dlkit"), "python": platform.python_version(), **{p: _version(p) for p in PACKAGES}}
     machine = {
@@ -79,7 +93,7 @@ def diagnose() -> Diagnosis:
         set_num_threads(0)
     except DlkitError as error:
         problems.append(str(error))
-    return Diagnosis(versions, machine, native, backends, chosen, support(), environment, problems)
+    return Diagnosis(versions, machine, native, numba, backends, chosen, support(), environment, problems)
 
 
 def _version(package: str) -> str:

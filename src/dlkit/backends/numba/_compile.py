@@ -4,17 +4,23 @@ A kernel has two variants from the same source: with one thread, for little work
 fraction of the time), and with `prange` over all threads. Which one runs follows from the work alone, so
 the bits of a result do not depend on the number of threads.
 
-Numba keeps machine code in a cache beside the source, or in the user's cache directory where that is
-read-only. It notices a change in the file of the kernel, not in files the kernel calls into: after changing
-`_formulas.py` or `_tile.py`, delete `__pycache__/*.nb?`.
+Numba keeps machine code beside the source, in the user's cache directory where that is read-only, or in
+NUMBA_CACHE_DIR. It keys it by argument types, CPU model and CPU features, and by the file of the kernel; names here
+carry a digest of all files of this folder too, as kernels call into several.
 """
 
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib
 import inspect
+import itertools
+import logging
+import math
+import threading
 from collections.abc import Callable
+from pathlib import Path
 from time import perf_counter
 from types import FunctionType
 from typing import Any
@@ -27,6 +33,8 @@ from dlkit.backends.contract import Decline
 
 PARALLEL = 100_000  # simple operations, some 30 µs: less is not worth waking threads for
 
+log = logging.getLogger("dlkit.numba")
+
 settings: Any = numba.config
 if settings.THREADING_LAYER == "default":
     try:
@@ -35,6 +43,9 @@ if settings.THREADING_LAYER == "default":
         pass
     else:
         settings.THREADING_LAYER = "omp"
+
+
+DIGEST = hashlib.sha1(b"".join(p.read_bytes() for p in sorted(Path(__file__).parent.glob("*.py")))).hexdigest()[:10]
 
 
 # -- compiling -------------------------------------------------------------------------------------
@@ -47,6 +58,7 @@ def jit(function: Callable, parallel: bool = False, reassociate: bool = False) -
     lanes, NaN and infinity still honoured.
     """
     fast = {"contract", "reassoc"} if reassociate else {"contract"}
+    function = renamed(function, function.__name__, function)
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": fast, "parallel": parallel}
     try:
         return numba.njit(function, cache=True, **options)
@@ -59,35 +71,38 @@ class Kernel:
 
     __slots__ = ("parallel", "serial")
 
-    def __init__(self, function: Any, reassociate: bool = False, threads: bool = True):
-        self.serial = self.parallel = jit(function, reassociate=reassociate)
+    def __init__(self, function: Any, reassociate: bool = False, threads: bool = True, serial: bool = True):
+        if threads:
+            twin = renamed(function, function.__name__ + "_parallel", function)
+            self.parallel = jit(twin, parallel=True, reassociate=reassociate)
+        self.serial = jit(function, reassociate=reassociate) if serial else self.parallel
         if not threads:
-            return
-        twin = renamed(function, function.__name__ + "_parallel", function)
-        self.parallel = jit(twin, parallel=True, reassociate=reassociate)
+            self.parallel = self.serial
 
     def __call__(self, work: int, *args: Any) -> None:
         (self.parallel if work >= PARALLEL else self.serial)(*args)
 
 
-def kernel(function: Any = None, *, reassociate: bool = False, threads: bool = True) -> Any:
+def kernel(function: Any = None, *, reassociate: bool = False, threads: bool = True, serial: bool = True) -> Any:
     """Decorator: a function that loops over `prange` becomes a Kernel.
 
     threads : False where they gain less than the second or two that compiling for them takes.
+    serial : False where a second variant takes longer to compile than it will ever save.
     """
     if function is None:
-        return functools.partial(Kernel, reassociate=reassociate, threads=threads)
-    return Kernel(function, reassociate, threads)
+        return functools.partial(Kernel, reassociate=reassociate, threads=threads, serial=serial)
+    return Kernel(function, reassociate, threads, serial)
 
 
 def loop_over(formula: Any, loop: Any) -> Kernel:
     """The loop, with `formula` for the name `formula` in it, as a Kernel of its own."""
-    name = f"{formula.__name__}_{loop.__name__}"
-    return Kernel(renamed(loop, name, formula, formula=jit(formula)))
+    plain = getattr(formula, "py_func", formula)  # those of `_functions` are compiled functions already
+    name = f"{plain.__name__}_{loop.__name__}"
+    return Kernel(renamed(loop, name, plain, formula=formula if plain is not formula else jit(formula)))
 
 
 def renamed(function: Any, name: str, place: Any, **names: Any) -> FunctionType:
-    """A copy called `name`, seeing `names` beside its globals. Numba's cache knows it by name and place."""
+    """A copy called `name`, seeing `names` beside its globals. Numba's cache knows it by qualified name and place."""
     code = function.__code__.replace(
         co_name=name,
         co_qualname=name,
@@ -95,7 +110,7 @@ def renamed(function: Any, name: str, place: Any, **names: Any) -> FunctionType:
         co_firstlineno=place.__code__.co_firstlineno,
     )
     copy = FunctionType(code, {**function.__globals__, **names} if names else function.__globals__, name)
-    copy.__module__, copy.__qualname__ = place.__module__, name
+    copy.__module__, copy.__qualname__ = place.__module__, f"{name}_{DIGEST}"
     return copy
 
 
@@ -113,8 +128,9 @@ class _Clock(event.Listener):
         start = self._running.pop()
         function = event.data["dispatcher"].py_func
         if not self._running and function.__module__.startswith(__package__ + "."):
-            name = function.__name__
-            self.seconds[name] = self.seconds.get(name, 0.0) + perf_counter() - start
+            name, seconds = function.__name__, perf_counter() - start
+            self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+            log.info("compiled %s in %.1f s", name, seconds)
 
 
 _clock = _Clock()
@@ -124,6 +140,37 @@ event.register("numba:compile", _clock)  # Numba compiles under one lock, so sta
 def compile_seconds() -> dict[str, float]:
     """kernel -> seconds this process spent compiling it, both dtypes together; not what its cache held."""
     return dict(_clock.seconds)
+
+
+@jit
+def nothing():  # type: ignore[no-untyped-def]
+    """Never called: knows where Numba keeps what it compiles for this folder."""
+
+
+def cache_folder() -> Path | None:
+    """Where compiled kernels are kept; None if nowhere can be written to."""
+    path = nothing.stats.cache_path
+    return Path(path) if path else None
+
+
+def cached() -> dict[str, Any]:
+    """What is kept of these kernels for other processes: folder, number of kernels, size."""
+    folder = cache_folder()
+    files = list(folder.glob(f"*_{DIGEST}-*")) if folder else []
+    return {
+        "folder": str(folder or "none: no folder can be written to"),
+        "kernels": sum(file.suffix == ".nbi" for file in files),
+        "megabytes": round(sum(file.stat().st_size for file in files) / 1e6, 1),
+    }
+
+
+def compile_report() -> str | None:
+    """One line on what this process compiled, or None if it compiled nothing."""
+    seconds = _clock.seconds
+    if not seconds:
+        return None
+    kept = f"kept in {cache_folder()} for next time" if cache_folder() else "nowhere to keep them: set NUMBA_CACHE_DIR"
+    return f"numba: compiled {len(seconds)} kernels in {sum(seconds.values()):.0f} s ({kept})"
 
 
 # -- arguments -------------------------------------------------------------------------------------
@@ -163,14 +210,24 @@ def real_but(*others: str) -> Callable:
 
     def decorate(f: Any) -> Any:
         names = tuple(inspect.signature(f).parameters)
+        free = tuple(name in others for name in names)
 
         @functools.wraps(f)
         def checked(*args: Any, **kwargs: Any) -> Any:
-            args += tuple(kwargs.pop(name) for name in names[len(args) :] if name in kwargs)
             if kwargs:
-                raise TypeError(f"{f.__name__}() has no argument {next(iter(kwargs))!r}")
-            reals = [a for a, name in zip(args, names) if isinstance(a, np.ndarray) and name not in others]
-            return unfit(*reals) or f(*(ready(a) if isinstance(a, np.ndarray) else a for a in args))
+                args += tuple(kwargs.pop(name) for name in names[len(args) :] if name in kwargs)
+                if kwargs:
+                    raise TypeError(f"{f.__name__}() has no argument {next(iter(kwargs))!r}")
+            dtype, taken = None, []
+            for a, any_dtype in zip(args, free):
+                if isinstance(a, np.ndarray):
+                    if a.dtype is not dtype and not any_dtype:
+                        if why := unfit(*([] if dtype is None else [np.empty(0, dtype)]), a):
+                            return why
+                        dtype = a.dtype
+                    a = ready(a)
+                taken.append(a)
+            return f(*taken)
 
         return checked
 
@@ -183,3 +240,19 @@ real = real_but()
 def or_empty(x: Any, like: Any) -> Any:
     """x, or an array of size 0 for None: to Numba both are one type."""
     return np.empty(0, like.dtype) if x is None else x
+
+
+class _Kept(threading.local):
+    memory = np.empty(0, np.uint8)
+
+
+_kept = _Kept()
+
+
+def workspace(dtype: Any, *shapes: tuple[int, ...]) -> list[Any]:
+    """Arrays for use inside one call, in memory that this thread keeps: fresh memory costs a page fault every 4 KB."""
+    sizes = [-(-math.prod(shape) * dtype.itemsize // 64) * 64 for shape in shapes]
+    if sum(sizes) > _kept.memory.size:
+        _kept.memory = np.empty(sum(sizes), np.uint8)
+    starts = itertools.accumulate(sizes, initial=0)
+    return [np.ndarray(shape, dtype, _kept.memory, start) for shape, start in zip(shapes, starts)]

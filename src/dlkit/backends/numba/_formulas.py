@@ -1,14 +1,26 @@
 """One output element from one element of each input, as plain Python: a formula each, and its slope times dy.
 
-Only `math` is needed, so the same functions compile for any device, and run uncompiled. Papers: the
-reference.
+Their constants are numbers of `_functions`, which keep the type of x. Papers: the reference.
 """
 
-from math import erf, exp, expm1, log1p, pi, sqrt
-from math import tanh as tanh_
+from math import sqrt
 
-ROOT_HALF = sqrt(0.5)
-PEAK = 1 / sqrt(2 * pi)  # of the normal density
+import numpy as np
+
+from dlkit.backends.numba._functions import (
+    ONE,
+    ZERO,
+    exp,
+    expm1,
+    gauss,
+    limit,
+    normal_distribution,
+    root_tau_inverse,
+    sigmoid,
+    widest,
+)
+
+BEYOND = np.float32(1000)  # there e^-x is 0, and the sigmoid 0 or 1
 
 
 def add(a, b):
@@ -39,10 +51,6 @@ def negative(x):
     return -x
 
 
-def exponential(x):
-    return exp(x)
-
-
 def square_root(x):
     return sqrt(x)
 
@@ -56,70 +64,60 @@ def clip(x, low, high):
     return high if x > high else x
 
 
-def sigmoid(x):
-    e = exp(-abs(x))
-    return 1 / (1 + e) if x >= 0 else e / (1 + e)
-
-
 def sigmoid_backward(dy, y):
-    return dy * y * (1 - y)
-
-
-def tanh(x):
-    return tanh_(x)
+    return dy * (y * (ONE - y))
 
 
 def tanh_backward(dy, y):
-    return dy * (1 - y * y)
+    return dy * ((ONE - y) * (ONE + y))
 
 
 def relu(x):
-    return 0.0 if x <= 0 else x  # NaN stays
+    return ZERO if x <= ZERO else x  # NaN stays
 
 
 def relu_backward(dy, y):
-    return dy if y > 0 else 0.0
+    return dy if y > ZERO else ZERO
 
 
 def leaky_relu(x, slope):
-    return x if x > 0 else slope * x
+    return x if x > ZERO else slope * x
 
 
 def leaky_relu_backward(dy, x, slope):
-    return dy if x > 0 else slope * dy
+    return dy if x > ZERO else slope * dy
 
 
 def elu(x, alpha):
-    return x if x > 0 else alpha * expm1(x)
+    return x if x > ZERO else alpha * expm1(x)
 
 
 def elu_backward(dy, x, alpha):
-    return dy if x > 0 else dy * alpha * exp(x)
+    return dy if x > ZERO else dy * (alpha * exp(x))
 
 
 def gelu(x):
-    return x * 0.5 * (1 + erf(x * ROOT_HALF))
+    z = limit(x, -widest(x), widest(x))
+    return x * normal_distribution(z, gauss(z))
 
 
 def gelu_backward(dy, x):
-    return dy * (0.5 * (1 + erf(x * ROOT_HALF)) + x * PEAK * exp(-0.5 * x * x))
+    z = limit(x, -widest(x), widest(x))
+    density = gauss(z)
+    return dy * (normal_distribution(z, density) + z * density * root_tau_inverse(x))
 
 
 def silu(x):
-    e = exp(-abs(x))
-    return (x if x >= 0 else x * e) / (1 + e)
+    return x * sigmoid(x)
 
 
 def silu_backward(dy, x):
+    x = limit(x, -BEYOND, BEYOND)
     e = exp(-abs(x))
-    s = (1 if x >= 0 else e) / (1 + e)
-    return dy * (s + x * s * (1 - s))
-
-
-def softplus(x):
-    return x + log1p(exp(-x)) if x > 0 else log1p(exp(x))
+    larger = ONE / (ONE + e)
+    smaller = e * larger  # the two add up to 1, and neither has lost digits
+    return dy * ((larger if x > ZERO else smaller) + x * (larger * smaller))
 
 
 def softplus_backward(dy, x):
-    e = exp(-abs(x))
-    return dy * (1 if x >= 0 else e) / (1 + e)
+    return dy * sigmoid(x)

@@ -28,7 +28,9 @@ def columns(dtype):
     return BYTES // dtype.itemsize
 
 
-def _tile_product(m):
+def _tile_product(m, fresh=False):
+    """fresh: C = A B, and C is not read."""
+
     @intrinsic
     def add_tile_product(typing, c, c0, c_row, a, a0, a_row, a_k, b, b0, b_k, count):
         i = types.int64
@@ -58,7 +60,7 @@ def _tile_product(m):
             c_rows = [as_vector(at(address(0, c0), builder.mul(row, c_row))) for row in rows]
             a_rows = [at(address(3, a0), builder.mul(row, a_row)) for row in rows]
             b_first = address(7, b0)
-            start = [builder.load(p, align=size, typ=vector) for p in c_rows]
+            zero = ir.Constant(vector, [0.0] * lanes)
 
             before = builder.block
             head, body, end = (builder.append_basic_block(n) for n in ("tile.head", "tile.body", "tile.end"))
@@ -82,12 +84,14 @@ def _tile_product(m):
             k_next = builder.add(k, ir.Constant(i64, 1))
             builder.branch(head)
 
-            for phi, first, later in zip([k, *sums], [ir.Constant(i64, 0), *start], [k_next, *more]):
+            for phi, first, later in zip([k, *sums], [ir.Constant(i64, 0)] + m * [zero], [k_next, *more]):
                 phi.add_incoming(first, before)
                 phi.add_incoming(later, body)
 
             builder.position_at_end(end)
             for p, total in zip(c_rows, sums):
+                if not fresh:
+                    total = builder.fadd(builder.load(p, align=size, typ=vector), total)
                 builder.store(total, p, align=size)
             return context.get_dummy_value()
 
@@ -98,6 +102,7 @@ def _tile_product(m):
 
 i64 = ir.IntType(64)
 add_six, add_four, add_two, add_one = (_tile_product(m) for m in (6, 4, 2, 1))
+set_six, set_one = (_tile_product(m, fresh=True) for m in (6, 1))
 
 
 @jit
@@ -115,3 +120,15 @@ def add_product(rows, c, c0, c_row, a, a0, a_row, a_k, b, b0, b_k, count):
         i += 2
     if rows - i >= 1:
         add_one(c, c0 + i * c_row, c_row, a, a0 + i * a_row, a_row, a_k, b, b0, b_k, count)
+
+
+@jit
+def set_product(rows, c, c0, c_row, a, a0, a_row, a_k, b, b0, b_k, count):
+    """The same, C not read. The last six rows may overlap those before them, and are computed twice."""
+    if rows < 6:
+        for i in range(rows):
+            set_one(c, c0 + i * c_row, c_row, a, a0 + i * a_row, a_row, a_k, b, b0, b_k, count)
+    else:
+        for i in range(0, rows, 6):
+            i = min(i, rows - 6)
+            set_six(c, c0 + i * c_row, c_row, a, a0 + i * a_row, a_row, a_k, b, b0, b_k, count)

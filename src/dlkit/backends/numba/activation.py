@@ -1,13 +1,15 @@
 """Activations: a formula in a loop, and softmax, which needs a whole row."""
 
-from math import exp, log
+from math import log
 
 import numpy as np
 from numba import prange
 
 from dlkit.backends.contract import Decline
 from dlkit.backends.numba import _formulas as formulas
+from dlkit.backends.numba import _functions as functions
 from dlkit.backends.numba._compile import jit, kernel, loop_over, real
+from dlkit.backends.numba._functions import exp, larger
 from dlkit.backends.numba.elementwise import each, each_of_two, flat, formula, unary
 
 __all__ = [
@@ -37,11 +39,13 @@ EXP = 8  # what an exponential costs, in simple operations
 
 
 def each_and_constant(x, constant, y):
+    constant = y.dtype.type(constant)
     for i in prange(x.size):
         y[i] = formula(x[i], constant)
 
 
 def each_of_two_and_constant(dy, x, constant, dx):
+    constant = dx.dtype.type(constant)
     for i in prange(x.size):
         dx[i] = formula(dy[i], x[i], constant)
 
@@ -72,12 +76,12 @@ def from_output(formula):
     return real(apply)
 
 
-sigmoid, sigmoid_backward = unary(formulas.sigmoid, cost=EXP), from_output(formulas.sigmoid_backward)
-tanh, tanh_backward = unary(formulas.tanh, cost=EXP), from_output(formulas.tanh_backward)
+sigmoid, sigmoid_backward = unary(functions.sigmoid, cost=EXP), from_output(formulas.sigmoid_backward)
+tanh, tanh_backward = unary(functions.tanh, cost=EXP), from_output(formulas.tanh_backward)
 relu, relu_backward = unary(formulas.relu), from_output(formulas.relu_backward)
 gelu, gelu_backward = unary(formulas.gelu, cost=EXP), from_input(formulas.gelu_backward)
 silu, silu_backward = unary(formulas.silu, cost=EXP), from_input(formulas.silu_backward)
-softplus, softplus_backward = unary(formulas.softplus, cost=EXP), from_input(formulas.softplus_backward)
+softplus, softplus_backward = unary(functions.softplus, cost=EXP), from_input(formulas.softplus_backward)
 
 _leaky_relu = loop_over(formulas.leaky_relu, each_and_constant)
 _leaky_relu_backward = loop_over(formulas.leaky_relu_backward, each_of_two_and_constant)
@@ -117,59 +121,52 @@ def elu_backward(dy, x, alpha):
 
 
 @jit
-def log_sum_exp(x):
-    """max x and log Σ exp(x - max x). A NaN reaches the sum, so it need not be the maximum."""
+def exponentials(x, y):
+    """y = exp(x - max x); returns max x and Σ y"""
     top = x[0]
     for k in range(1, x.size):
-        if x[k] > top:
-            top = x[k]
-    total = 0.0
+        top = larger(top, x[k])
     for k in range(x.size):
-        total += exp(x[k] - top)
-    return top, log(total)
+        y[k] = exp(x[k] - top)
+    total = y.dtype.type(0)
+    for k in range(x.size):
+        total += y[k]
+    return top, total
 
 
-@kernel(threads=False)
+@kernel(reassociate=True)
 def softmax_rows(x, y):
-    M, K = x.shape
-    for m in range(M):
-        top = x[m, 0]
-        for k in range(1, K):
-            if x[m, k] > top:
-                top = x[m, k]
-        total = 0.0
-        for k in range(K):
-            y[m, k] = exp(x[m, k] - top)
-            total += y[m, k]
-        for k in range(K):
+    for m in prange(len(x)):
+        _, total = exponentials(x[m], y[m])
+        for k in range(x.shape[1]):
             y[m, k] /= total
 
 
-@kernel(threads=False)
+@kernel(reassociate=True)
 def softmax_backward_rows(dy, y, dx):
     M, K = y.shape
-    for m in range(M):
-        total = 0.0
+    for m in prange(M):
+        total = dx.dtype.type(0)
         for k in range(K):
             total += dy[m, k] * y[m, k]
         for k in range(K):
             dx[m, k] = y[m, k] * (dy[m, k] - total)
 
 
-@kernel(threads=False)
+@kernel(reassociate=True)
 def log_softmax_rows(x, y):
-    M, K = x.shape
-    for m in range(M):
-        top, log_sum = log_sum_exp(x[m])
-        for k in range(K):
+    for m in prange(len(x)):
+        top, total = exponentials(x[m], y[m])
+        log_sum = y.dtype.type(log(total))
+        for k in range(x.shape[1]):
             y[m, k] = x[m, k] - top - log_sum
 
 
-@kernel(threads=False)
+@kernel(reassociate=True)
 def log_softmax_backward_rows(dy, y, dx):
     M, K = y.shape
-    for m in range(M):
-        total = 0.0
+    for m in prange(M):
+        total = dx.dtype.type(0)
         for k in range(K):
             total += dy[m, k]
         for k in range(K):
@@ -210,7 +207,7 @@ def log_softmax_backward(dy, y, axis):
 # -- what other kernels apply to their own output: relu as they write it, the others afterwards ----
 
 FUSED = (None, "relu", "tanh", "sigmoid")
-_AFTERWARDS = {"tanh": loop_over(formulas.tanh, each), "sigmoid": loop_over(formulas.sigmoid, each)}
+_AFTERWARDS = {"tanh": loop_over(functions.tanh, each), "sigmoid": loop_over(functions.sigmoid, each)}
 
 
 @jit

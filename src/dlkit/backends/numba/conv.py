@@ -16,6 +16,7 @@ import numpy as np
 from numba import prange
 
 from dlkit.backends.contract import Decline
+from dlkit.backends.numba import winograd
 from dlkit.backends.numba._compile import jit, kernel, or_empty, real
 from dlkit.backends.numba._tile import add_product, columns
 from dlkit.backends.numba.activation import FUSED, finish, finished
@@ -172,6 +173,10 @@ def conv2d_forward(x, w, b, stride, padding, dilation, groups, activation, algor
     OH, OW = output_size((H, W), (R, S), stride, padding, dilation)
     if (R, S, groups) == (1, 1, 1) and tuple(stride) == (1, 1) and not any(padding):
         return product(x.reshape(1, N * H * W, C), w[0], False, False, b, activation).reshape(N, H, W, K)
+    if winograd.suits(x.dtype, (R, S), stride, dilation, groups, (C, K), (OH, OW)) and N:
+        y = np.empty((N, OH, OW, K), x.dtype)
+        winograd.correlate_tiles(x, w, False, b, padding[0], padding[2], activation == "relu", y)
+        return finished(y, activation)
     rows = rows_met(H, OH, R, stride[0], padding[0], dilation[0])
     taps = columns_met(W, OW, S, stride[1], padding[2], dilation[1])
     w = w.reshape(R, S, C_G, groups, K // groups).swapaxes(2, 3)
@@ -181,6 +186,9 @@ def conv2d_forward(x, w, b, stride, padding, dilation, groups, activation, algor
 @real
 def conv2d_backward_input(dy, w, size, stride, padding, dilation, groups, algorithm="auto"):
     (N, OH, OW, K), (R, S, C_G, _), (H, W) = dy.shape, w.shape, size
+    before = R - 1 - padding[0], S - 1 - padding[2]
+    if winograd.suits(dy.dtype, (R, S), stride, dilation, groups, (C_G, K), size) and N:
+        return winograd.correlate_tiles(dy, w, True, None, *before, False, np.empty((N, H, W, C_G), dy.dtype))
     rows = rows_meeting(H, OH, R, stride[0], padding[0], dilation[0])
     taps = columns_met(W, OW, S, stride[1], padding[2], dilation[1])
     w = w.reshape(R, S, C_G, groups, K // groups).transpose(0, 1, 3, 4, 2)
@@ -242,6 +250,8 @@ def backward_weight_depthwise(x, dy, rows, taps, step, sums):
 @real
 def conv2d_backward_weight(x, dy, kernel, stride, padding, dilation, groups, algorithm="auto"):
     (N, H, W, C), (_, OH, OW, K), (R, S) = x.shape, dy.shape, kernel
+    if winograd.suits(x.dtype, kernel, stride, dilation, groups, (C, K), (OH, OW)) and N:
+        return winograd.gradient_of_weights(x, dy, padding[0], padding[2])
     C_G, K_G, work = C // groups, K // groups, dy.size * R * S * (C // groups) // 8
     rows = rows_met(H, OH, R, stride[0], padding[0], dilation[0])
     taps = columns_met(W, OW, S, stride[1], padding[2], dilation[1])

@@ -6,6 +6,7 @@ from numba import prange
 
 from dlkit.backends.contract import Decline
 from dlkit.backends.numba import _formulas as formulas
+from dlkit.backends.numba import _functions as functions
 from dlkit.backends.numba._compile import loop_over, real
 
 __all__ = [
@@ -103,7 +104,7 @@ maximum = binary(formulas.maximum)
 minimum = binary(formulas.minimum)
 
 negative = unary(formulas.negative)
-exp = unary(formulas.exponential, "exp", cost=8)
+exp = unary(functions.exp, cost=8)
 sqrt = unary(formulas.square_root, "sqrt")
 abs = unary(formulas.absolute, "abs")
 

@@ -2,6 +2,8 @@
 
 from math import sqrt
 
+from numba import prange
+
 from dlkit.backends.contract import Decline
 from dlkit.backends.numba._compile import in_place, kernel, or_empty, ready, unfit
 from dlkit.backends.numba.elementwise import flat
@@ -9,9 +11,11 @@ from dlkit.backends.numba.elementwise import flat
 __all__ = ["adam_step", "add_into", "rmsprop_step", "scale_into", "sgd_step"]
 
 
-@kernel(threads=False)
+@kernel
 def sgd(p, g, velocity, lr, momentum, nesterov, weight_decay):
-    for i in range(p.size):
+    real = p.dtype.type
+    lr, momentum, weight_decay = real(lr), real(momentum), real(weight_decay)
+    for i in prange(p.size):
         d = g[i] + weight_decay * p[i]
         if velocity.size:
             v = momentum * velocity[i] + d
@@ -20,11 +24,14 @@ def sgd(p, g, velocity, lr, momentum, nesterov, weight_decay):
         p[i] -= lr * d
 
 
-@kernel(threads=False)
+@kernel
 def rmsprop(p, g, square, velocity, lr, rho, eps, momentum, weight_decay):
-    for i in range(p.size):
+    real = p.dtype.type
+    lr, rho, rest, eps = real(lr), real(rho), real(1 - rho), real(eps)
+    momentum, weight_decay = real(momentum), real(weight_decay)
+    for i in prange(p.size):
         d = g[i] + weight_decay * p[i]
-        s = rho * square[i] + (1 - rho) * d * d
+        s = rho * square[i] + rest * d * d
         square[i] = s
         step = d / (sqrt(s) + eps)
         if velocity.size:
@@ -33,28 +40,38 @@ def rmsprop(p, g, square, velocity, lr, rho, eps, momentum, weight_decay):
         p[i] -= lr * step
 
 
-@kernel(threads=False)
+@kernel
 def adam(p, g, m, v, lr, beta1, beta2, eps, shrink, weight_decay, bias1, bias2):
     """shrink: 1 - lr weight_decay if decoupled, else 1; bias: 1 - beta^t"""
-    for i in range(p.size):
+    real = p.dtype.type
+    step, root_bias, eps, shrink, weight_decay = (
+        real(lr / bias1),
+        real(sqrt(bias2)),
+        real(eps),
+        real(shrink),
+        real(weight_decay),
+    )
+    beta1, rest1, beta2, rest2 = real(beta1), real(1 - beta1), real(beta2), real(1 - beta2)
+    for i in prange(p.size):
         q = shrink * p[i]
         d = g[i] + weight_decay * q
-        mean = beta1 * m[i] + (1 - beta1) * d
-        square = beta2 * v[i] + (1 - beta2) * d * d
+        mean = beta1 * m[i] + rest1 * d
+        square = beta2 * v[i] + rest2 * d * d
         m[i] = mean
         v[i] = square
-        p[i] = q - lr * (mean / bias1) / (sqrt(square / bias2) + eps)
+        p[i] = q - step * mean / (sqrt(square) / root_bias + eps)
 
 
-@kernel(threads=False)
+@kernel
 def add_each(x, y):
-    for i in range(x.size):
+    for i in prange(x.size):
         x[i] += y[i]
 
 
-@kernel(threads=False)
+@kernel
 def scale_each(x, factor):
-    for i in range(x.size):
+    factor = x.dtype.type(factor)
+    for i in prange(x.size):
         x[i] *= factor
 
 
