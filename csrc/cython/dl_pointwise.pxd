@@ -33,8 +33,14 @@ cdef extern from "dl_pointwise.h" nogil:
         dl_binary divide[2]
         dl_binary maximum[2]
         dl_binary minimum[2]
+        dl_binary greater[2]
+        dl_binary greater_equal[2]
+        dl_binary equal[2]
+        void (*where[2])(const uint8_t *mask, const void *a, const void *b, void *y, double number,
+            long n) noexcept nogil
         dl_unary negative[2]
         dl_unary exp[2]
+        dl_unary log[2]
         dl_unary sqrt[2]
         dl_unary abs[2]
         dl_unary clip[2]

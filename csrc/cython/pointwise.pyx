@@ -43,9 +43,13 @@ cdef inline int real(object x) noexcept:
 
 
 cdef inline bint same(object x, object y) noexcept:
-    """Two arrays, already known as real, of one dtype and one shape."""
+    """Two arrays of one dtype and one shape."""
+    return cnp.PyArray_TYPE(<cnp.ndarray>x) == cnp.PyArray_TYPE(<cnp.ndarray>y) and same_shape(x, y)
+
+
+cdef inline bint same_shape(object x, object y) noexcept:
     cdef int i, d = cnp.PyArray_NDIM(<cnp.ndarray>x)
-    if d != cnp.PyArray_NDIM(<cnp.ndarray>y) or cnp.PyArray_TYPE(<cnp.ndarray>x) != cnp.PyArray_TYPE(<cnp.ndarray>y):
+    if d != cnp.PyArray_NDIM(<cnp.ndarray>y):
         return False
     for i in range(d):
         if cnp.PyArray_DIM(<cnp.ndarray>x, i) != cnp.PyArray_DIM(<cnp.ndarray>y, i):
@@ -229,8 +233,12 @@ def multiply(a, b): return binary(a, b, T.multiply)
 def divide(a, b): return binary(a, b, T.divide)
 def maximum(a, b): return binary(a, b, T.maximum)
 def minimum(a, b): return binary(a, b, T.minimum)
+def greater(a, b): return binary(a, b, T.greater, cnp.NPY_BOOL)
+def greater_equal(a, b): return binary(a, b, T.greater_equal, cnp.NPY_BOOL)
+def equal(a, b): return binary(a, b, T.equal, cnp.NPY_BOOL)
 def negative(x): return unary(x, T.negative, 0, 0)
 def exp(x): return unary(x, T.exp, 0, 0)
+def log(x): return unary(x, T.log, 0, 0)
 def sqrt(x): return unary(x, T.sqrt, 0, 0)
 def abs(x): return unary(x, T.abs, 0, 0)
 def clip(x, double low, double high): return unary(x, T.clip, low, high)
@@ -251,6 +259,25 @@ def elu_backward(dy, x, double alpha): return slope(dy, x, T.elu_backward, alpha
 def gelu_backward(dy, x): return slope(dy, x, T.gelu_backward, 0)
 def silu_backward(dy, x): return slope(dy, x, T.silu_backward, 0)
 def softplus_backward(dy, x): return slope(dy, x, T.softplus_backward, 0)
+
+
+def where(mask, a, b):
+    """mask, and a and b where they are not numbers, are of one shape."""
+    x = b if is_number(a) else a
+    cdef int t = real(x)
+    if (t < 0 or not cnp.PyArray_Check(mask) or cnp.PyArray_TYPE(<cnp.ndarray>mask) != cnp.NPY_BOOL
+            or not PyArray_ISCARRAY_RO(<cnp.ndarray>mask) or not same_shape(mask, x)):
+        return None
+    if x is a and not is_number(b) and (real(b) != t or not same(a, b)):
+        return None
+    cdef double number = a if x is b else b if is_number(b) else 0
+    cdef void *pa = data(a) if x is a else NULL
+    cdef void *pb = NULL if is_number(b) else data(b)
+    y = like(x)
+    thread = leave(size(y))
+    T.where[t](<const uint8_t *>data(mask), pa, pb, data(y), number, size(y))
+    enter(thread)
+    return y
 
 
 # -- rows: softmax and cross entropy ------------------------------------------------------------------------------------

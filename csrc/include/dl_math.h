@@ -1,4 +1,4 @@
-/* exp, tanh, the logistic function, log(1 + u) and the normal distribution without a branch, so that GCC turns a loop
+/* exp, log, tanh, the logistic function and the normal distribution without a branch, so that GCC turns a loop
  * over them into vectors of whatever instruction set the file is compiled for.
  *
  * A template: include it with REAL and M(name) defined and DL_F64 as 0 or 1 (csrc/kernels/pointwise/twice.h does).
@@ -21,7 +21,8 @@
 #define DL_EXP_MIN -750.0
 #define DL_EXP_MAX 720.0
 #define DL_HALF_BITS 0xfffffffff8000000u /* keeps 26 bits of the mantissa: its square is exact */
-#define DL_PHI_MAX 40.0
+#define DL_PHI_MAX 37.6 /* e^(-x^2/2) is not denormal yet */
+#define DL_EXP_NORMAL -708.0
 #else
 #define DL_BITS uint32_t
 #define DL_ROUND 0x1.8p23f
@@ -32,7 +33,8 @@
 #define DL_EXP_MIN -110.0f
 #define DL_EXP_MAX 100.0f
 #define DL_HALF_BITS 0xfffff000u
-#define DL_PHI_MAX 15.0f
+#define DL_PHI_MAX 13.2f /* e^(-x^2/2) is not denormal yet */
+#define DL_EXP_NORMAL -87.3f
 #endif
 
 DL_INLINE DL_BITS M(bits)(REAL x) {
@@ -50,9 +52,15 @@ DL_INLINE REAL M(from_bits)(DL_BITS i) {
 /* 2^n for a whole n in [1 - bias, bias] */
 DL_INLINE REAL M(two_to)(REAL n) { return M(from_bits)(M(bits)(n + (DL_ROUND + DL_BIAS)) << DL_MANTISSA); }
 
+/* one ? a : b in bits: where ?: is followed by long formulas GCC computes them once for each outcome */
+DL_INLINE REAL M(choose)(int one, REAL a, REAL b) {
+    const DL_BITS mask = -(DL_BITS)(one != 0);
+    return M(from_bits)((M(bits)(a) & mask) | (M(bits)(b) & ~mask));
+}
+
 DL_INLINE REAL M(limit)(REAL x, REAL low, REAL high) { /* NaN stays */
-    x = x < low ? low : x;
-    return x > high ? high : x;
+    x = M(choose)(x < low, low, x);
+    return M(choose)(x > high, high, x);
 }
 
 /* e^r - 1 for |r| <= ln(2) / 2 */
@@ -79,16 +87,26 @@ DL_INLINE REAL M(expm1_small)(REAL r) {
     return q * (r * r) + r;
 }
 
-/* e^(x + low), |low| << 1 */
-DL_INLINE REAL M(exp_sum)(REAL x, REAL low) {
+DL_INLINE REAL M(exp)(REAL x) {
     x = M(limit)(x, (REAL)DL_EXP_MIN, (REAL)DL_EXP_MAX);
     REAL n = (x * (REAL)1.4426950408889634 + (REAL)DL_ROUND) - (REAL)DL_ROUND;
-    REAL r = (x - n * (REAL)DL_LN2_HIGH) - n * (REAL)DL_LN2_LOW + low;
+    REAL r = (x - n * (REAL)DL_LN2_HIGH) - n * (REAL)DL_LN2_LOW;
     REAL half = (n * (REAL)0.5 + (REAL)DL_ROUND) - (REAL)DL_ROUND; /* two factors: 2^n alone may not be representable */
     return ((M(expm1_small)(r) + 1) * M(two_to)(half)) * M(two_to)(n - half);
 }
 
-DL_INLINE REAL M(exp)(REAL x) { return M(exp_sum)(x, 0); }
+/* e^(x + low), |low| << 1, where DL_EXP_NORMAL <= x <= 0 */
+DL_INLINE REAL M(exp_normal)(REAL x, REAL low) {
+    REAL n = (x * (REAL)1.4426950408889634 + (REAL)DL_ROUND) - (REAL)DL_ROUND;
+    REAL r = (x - n * (REAL)DL_LN2_HIGH) - n * (REAL)DL_LN2_LOW + low;
+    return (M(expm1_small)(r) + 1) * M(two_to)(n);
+}
+
+/* e^x for x <= 0; 0 where that is denormal */
+DL_INLINE REAL M(exp_down)(REAL x) {
+    const REAL e = M(exp_normal)(M(choose)(x < (REAL)DL_EXP_NORMAL, (REAL)DL_EXP_NORMAL, x), 0);
+    return M(choose)(x < (REAL)DL_EXP_NORMAL, 0, e);
+}
 
 /* e^x - 1 */
 DL_INLINE REAL M(expm1)(REAL x) {
@@ -107,9 +125,9 @@ DL_INLINE REAL M(tanh)(REAL x) {
 
 DL_INLINE REAL M(sigmoid)(REAL x) { return 1 / (1 + M(exp)(-x)); }
 
-/* log(1 + u) for 0 <= u <= 1: 2 atanh(u / (2 + u)) */
-DL_INLINE REAL M(log1p_unit)(REAL u) {
-    REAL s = u / (2 + u), w = s * s;
+/* 2 atanh(s) for |s| <= 1/3 */
+DL_INLINE REAL M(twice_atanh)(REAL s) {
+    REAL w = s * s;
 #if DL_F64
     REAL p = 0x1.401d3e65cdc48p-3;
     p = p * w + 0x1.32e0d25c9c761p-4;
@@ -132,15 +150,33 @@ DL_INLINE REAL M(log1p_unit)(REAL u) {
     return s * w * p + 2 * s;
 }
 
+/* log(1 + u) for 0 <= u <= 1 */
+DL_INLINE REAL M(log1p_unit)(REAL u) { return M(twice_atanh)(u / (2 + u)); }
+
 DL_INLINE REAL M(softplus)(REAL x) {
     REAL above = x < 0 ? 0 : x;
     return above + M(log1p_unit)(M(exp)(-__builtin_fabs(x)));
 }
 
+/* log(x): x = 2^e m with m in [sqrt(1/2), sqrt(2)), log(m) = 2 atanh((m - 1) / (m + 1)) */
+DL_INLINE REAL M(log)(REAL x) {
+    const REAL least = M(from_bits)((DL_BITS)1 << DL_MANTISSA);
+    const REAL y = M(choose)(x < least, x * M(two_to)(DL_MANTISSA), x); /* denormal x */
+    const DL_BITS root = M(bits)((REAL)0.70710678118654752), e = (M(bits)(y) - root + M(bits)(1)) >> DL_MANTISSA;
+    const REAL m = M(from_bits)(M(bits)(y) - ((e - DL_BIAS) << DL_MANTISSA));
+    /* e is whole and small: as the low bits of DL_ROUND it becomes a number without a conversion */
+    const REAL n = (M(from_bits)(M(bits)((REAL)DL_ROUND) + e) - (REAL)DL_ROUND) -
+                   M(choose)(x < least, DL_BIAS + DL_MANTISSA, DL_BIAS);
+    REAL log = n * (REAL)DL_LN2_HIGH + (n * (REAL)DL_LN2_LOW + M(twice_atanh)((m - 1) / (m + 1)));
+    log = M(choose)(x == (REAL)__builtin_inf(), x, log);
+    log = M(choose)(x == 0, (REAL)-__builtin_inf(), log);
+    return M(choose)((x < 0) | (x != x), (REAL)__builtin_nan(""), log);
+}
+
 /* e^(-x^2/2), without the error that rounding x^2 would bring; |x| <= DL_PHI_MAX */
 DL_INLINE REAL M(gauss)(REAL x) {
     REAL high = M(from_bits)(M(bits)(x) & (DL_BITS)DL_HALF_BITS);
-    return M(exp_sum)((REAL)-0.5 * high * high, (REAL)-0.5 * (x - high) * (x + high));
+    return M(exp_normal)((REAL)-0.5 * high * high, (REAL)-0.5 * (x - high) * (x + high));
 }
 
 /* The normal distribution function from gauss(x): one small relative error everywhere, the far left tail included. */
@@ -183,7 +219,7 @@ DL_INLINE REAL M(phi_from)(REAL x, REAL gauss) {
     p = p * t + 1.253008059f;
 #endif
     REAL tail = (REAL)0.5 * gauss * (p / (1 + 2 * u)); /* p / (1 + 2u) = e^(u^2) erfc(u) */
-    return x > 0 ? 1 - tail : tail;
+    return M(choose)(x > 0, 1 - tail, tail);
 }
 
 #undef DL_BITS
@@ -195,4 +231,5 @@ DL_INLINE REAL M(phi_from)(REAL x, REAL gauss) {
 #undef DL_EXP_MIN
 #undef DL_EXP_MAX
 #undef DL_HALF_BITS
+#undef DL_EXP_NORMAL
 #undef DL_INLINE

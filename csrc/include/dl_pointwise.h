@@ -37,7 +37,10 @@ typedef void(*dl_rows_backward) DL_ROWS_BACKWARD;
 #define DL_POINTWISE_KERNELS(K)                                                                                     \
     K(void, add, DL_BINARY) K(void, subtract, DL_BINARY) K(void, multiply, DL_BINARY) K(void, divide, DL_BINARY)    \
     K(void, maximum, DL_BINARY) K(void, minimum, DL_BINARY)                                                         \
-    K(void, negative, DL_UNARY) K(void, exp, DL_UNARY) K(void, sqrt, DL_UNARY) K(void, abs, DL_UNARY)               \
+    K(void, greater, DL_BINARY) K(void, greater_equal, DL_BINARY) K(void, equal, DL_BINARY) /* to uint8_t */           \
+    K(void, where, (const uint8_t *mask, const void *a, const void *b, void *y, double number, long n)) /* one NULL */ \
+    K(void, negative, DL_UNARY) K(void, exp, DL_UNARY) K(void, log, DL_UNARY) K(void, sqrt, DL_UNARY)               \
+    K(void, abs, DL_UNARY)                                                                                          \
     K(void, clip, DL_UNARY) /* p low, q high */                                                                     \
     K(void, sigmoid, DL_UNARY) K(void, tanh, DL_UNARY) K(void, relu, DL_UNARY) K(void, gelu, DL_UNARY)              \
     K(void, silu, DL_UNARY) K(void, softplus, DL_UNARY)                                                             \

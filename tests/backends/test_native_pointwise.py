@@ -70,13 +70,14 @@ def close_each(got, want, bound, dtype):
     assert np.isinf(got[over]).all()
     got, want = got[~over], want[~over]
     if want.size:
+        bound = bound if dtype == np.float32 else BOUND64
         error = (np.abs(got.astype(np.float64) - want) / np.maximum(np.abs(want), tiny * 4 / bound)).max()
-        assert error <= (bound if dtype == np.float32 else BOUND64), f"error {error:.2e}"
+        assert error <= bound, f"error {error:.2e}"
 
 
 # -- element-wise ------------------------------------------------------------------------------------------------
 
-BINARY = ["add", "subtract", "multiply", "divide", "maximum", "minimum"]
+BINARY = ["add", "subtract", "multiply", "divide", "maximum", "minimum", "greater", "greater_equal", "equal"]
 
 
 def specials(dtype):
@@ -109,6 +110,17 @@ def test_binary_specials(name, dtype):
     a, b = (np.ascontiguousarray(v.ravel()) for v in np.meshgrid(specials(dtype), specials(dtype)))
     with np.errstate(all="ignore"):
         np.testing.assert_array_equal(check(getattr(elementwise, name), a, b), getattr(np, name)(a, b))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", SIZES)
+def test_where(n, dtype):
+    a, b, mask = draw(n, dtype, 1), draw(n, dtype, 2), rng().random(n) < 0.5
+    for args in [(a, b), (a, 0.1), (0, b)]:
+        want = np.where(mask, *(v if isinstance(v, np.ndarray) else dtype(v) for v in args))
+        np.testing.assert_array_equal(check(elementwise.where, mask, *args), want, strict=True)
+    assert isinstance(elementwise.where(mask, 1.0, 2.0), Decline)
+    assert isinstance(elementwise.where(mask.astype(np.uint8), a, b), Decline)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -227,6 +239,18 @@ def test_function_limits(dtype):
     for f, want in table.items():
         np.testing.assert_allclose(f(x)[:6], np.array(want, dtype), rtol=1e-7)
         np.testing.assert_allclose(f(x[::-1].copy())[-6:], np.array(want, dtype)[::-1], rtol=1e-7)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_log(dtype):
+    info = np.finfo(dtype)
+    spread = 2.0 ** rng().uniform(np.log2(info.smallest_subnormal), np.log2(info.max) * 0.999, 100_003)
+    near_one = 1 + rng().uniform(-0.3, 0.3, 100_003) * 10.0 ** rng(1).uniform(-6, 0, 100_003)
+    for x in (spread.astype(dtype), near_one.astype(dtype)):
+        close_each(check(elementwise.log, x), np.log(x.astype(np.longdouble)), 2e-7, dtype)
+    edges = np.array([0.0, -0.0, -1.0, -np.inf, np.inf, np.nan, 1.0, info.tiny, info.max] * 5, dtype)
+    with np.errstate(all="ignore"):
+        np.testing.assert_allclose(elementwise.log(edges), np.log(edges), rtol=2e-7)
 
 
 def test_exp_at_the_ends_of_float32():

@@ -22,6 +22,7 @@
 
 UNARY(negative, -v)
 UNARY(exp, M(exp)(v))
+UNARY(log, M(log)(v))
 UNARY(sqrt, (REAL)(sizeof(REAL) == 4 ? sqrtf((float)v) : sqrt(v)))
 UNARY(abs, (REAL)__builtin_fabs(v))
 UNARY(sigmoid, M(sigmoid)(v))
@@ -34,7 +35,7 @@ UNARY(silu, (v < -1000 ? -1000 : v) * M(sigmoid)(v)) /* the limit at -inf is 0, 
 
 static inline __attribute__((always_inline)) REAL S(gelu_one)(REAL v) {
     const REAL z = M(limit)(v, (REAL)-DL_PHI_MAX, (REAL)DL_PHI_MAX);
-    return (v < (REAL)-DL_PHI_MAX ? z : v) * M(phi_from)(z, M(gauss)(z));
+    return M(choose)(v < (REAL)-DL_PHI_MAX, 0, v) * M(phi_from)(z, M(gauss)(z));
 }
 UNARY(gelu, S(gelu_one)(v))
 
@@ -60,7 +61,7 @@ UNARY(clip, S(clip_one)(v, p, q))
 
 static inline __attribute__((always_inline)) REAL S(gelu_slope)(REAL v) { /* Phi(x) + x phi(x) */
     const REAL z = M(limit)(v, (REAL)-DL_PHI_MAX, (REAL)DL_PHI_MAX), gauss = M(gauss)(z);
-    return M(phi_from)(z, gauss) + z * gauss * (REAL)0.39894228040143268;
+    return M(choose)(v < (REAL)-DL_PHI_MAX, 0, M(phi_from)(z, gauss) + z * gauss * (REAL)0.39894228040143268);
 }
 static inline __attribute__((always_inline)) REAL S(silu_slope)(REAL v) { /* s + x s (1 - s) */
     const REAL z = M(limit)(v, (REAL)-1000, (REAL)1000), e = M(exp)(-(REAL)__builtin_fabs(z));
@@ -79,20 +80,20 @@ SLOPE(silu_backward, d * S(silu_slope)(v))
 
 #define ROW 1024 /* a short row is repeated until it is about this long, so that the loop over it is worth starting */
 
-#define BINARY(name, formula)                                                                                    \
-    static void S(name##_range)(const REAL *restrict a, const REAL *restrict b, REAL *restrict out, long n) {    \
+#define BINARY(name, OUT, formula)                                                                                    \
+    static void S(name##_range)(const REAL *restrict a, const REAL *restrict b, OUT *restrict out, long n) {    \
         for (long i = 0; i < n; i++) {                                                                           \
             const REAL u = a[i], v = b[i];                                                                       \
             out[i] = formula;                                                                                    \
         }                                                                                                        \
     }                                                                                                            \
-    static void S(name##_number_right)(const REAL *restrict a, const REAL v, REAL *restrict out, long n) {       \
+    static void S(name##_number_right)(const REAL *restrict a, const REAL v, OUT *restrict out, long n) {       \
         for (long i = 0; i < n; i++) {                                                                           \
             const REAL u = a[i];                                                                                 \
             out[i] = formula;                                                                                    \
         }                                                                                                        \
     }                                                                                                            \
-    static void S(name##_number_left)(const REAL u, const REAL *restrict b, REAL *restrict out, long n) {        \
+    static void S(name##_number_left)(const REAL u, const REAL *restrict b, OUT *restrict out, long n) {        \
         for (long i = 0; i < n; i++) {                                                                           \
             const REAL v = b[i];                                                                                 \
             out[i] = formula;                                                                                    \
@@ -100,7 +101,7 @@ SLOPE(silu_backward, d * S(silu_slope)(v))
     }                                                                                                            \
     void K(name)(const void *a_, const void *b_, void *y_, double number, long n, long c, enum dl_operands operands) { \
         const REAL *a = a_, *b = b_;                                                                             \
-        REAL *y = y_;                                                                                            \
+        OUT *y = y_;                                                                                             \
         if (n == 0) return;                                                                                      \
         if (operands == DL_BOTH) {                                                                               \
             DL_SPLIT(n, 64, n, S(name##_range)(a + lo, b + lo, y + lo, hi - lo));                                \
@@ -129,12 +130,31 @@ static const REAL *S(repeat_row)(const REAL *row, long c, long room, REAL *repea
     return repeated;
 }
 
-BINARY(add, u + v)
-BINARY(subtract, u - v)
-BINARY(multiply, u *v)
-BINARY(divide, u / v)
-BINARY(maximum, GREATER(u, v))
-BINARY(minimum, SMALLER(u, v))
+BINARY(add, REAL, u + v)
+BINARY(subtract, REAL, u - v)
+BINARY(multiply, REAL, u *v)
+BINARY(divide, REAL, u / v)
+BINARY(maximum, REAL, GREATER(u, v))
+BINARY(minimum, REAL, SMALLER(u, v))
+BINARY(greater, uint8_t, u > v)
+BINARY(greater_equal, uint8_t, u >= v)
+BINARY(equal, uint8_t, u == v)
+
+static void S(where_range)(const uint8_t *restrict mask, const REAL *restrict a, const REAL *restrict b, REAL *restrict y,
+                           REAL number, long n) {
+    if (a != NULL && b != NULL) {
+        for (long i = 0; i < n; i++) y[i] = mask[i] ? a[i] : b[i];
+    } else if (a != NULL) {
+        for (long i = 0; i < n; i++) y[i] = mask[i] ? a[i] : number;
+    } else {
+        for (long i = 0; i < n; i++) y[i] = mask[i] ? number : b[i];
+    }
+}
+
+void K(where)(const uint8_t *mask, const void *a_, const void *b_, void *y, double number, long n) {
+    const REAL *a = a_, *b = b_;
+    DL_SPLIT(n, 64, n, S(where_range)(mask + lo, a ? a + lo : NULL, b ? b + lo : NULL, (REAL *)y + lo, (REAL)number, hi - lo));
+}
 
 #undef UNARY
 #undef SLOPE

@@ -11,8 +11,7 @@
 #include "twice.h"
 #else
 #include "fold.h"
-
-#define INLINE static inline __attribute__((always_inline))
+#include "vector.h"
 
 /* Of n numbers the mean and the sum of squared distances from it; `b` joins `a`. */
 #ifndef DL_JOIN
@@ -170,9 +169,6 @@ int K(batch_norm_inference)(const void *x, const void *gamma_, const void *beta_
     return DL_OK;
 }
 
-/* Where dz comes from: the sign of z, computed again; or the sign of y, and then dz is written too. */
-enum S(dz) { S(FROM_X), S(FROM_Y) };
-
 struct S(slopes) { /* what the two backward passes read and write */
     const REAL *dy, *x, *y;
     REAL *dz, *dx;
@@ -183,19 +179,16 @@ INLINE struct S(slopes) S(from)(struct S(slopes) s, long at) {
 }
 
 /* flow[] += dz and along[] += dz (x - mean) over `depth` rows of f, `lanes` columns from `column` on */
-INLINE void S(block_slopes)(struct S(slopes) s, long depth, long f, const long lanes, long column,
-                            const struct S(affine) * a, double *restrict flow, double *restrict along,
-                            const enum S(dz) source, const enum dl_norm_activation act) {
+INLINE void S(block_slopes)(const REAL *restrict dy, const REAL *restrict x, long depth, long f, const long lanes,
+                            long column, const struct S(affine) * a, double *restrict flow, double *restrict along,
+                            const enum dl_norm_activation act) {
     const REAL *restrict mean = a->mean + column, *restrict scale = a->scale + column, *restrict shift = a->shift + column;
-    const REAL *restrict dy = s.dy + column, *restrict x = s.x + column, *restrict y = s.y, below = a->below;
-    REAL *restrict dz = s.dz;
+    const REAL below = a->below;
     REAL g_sum[DL_LANES] = {0}, gx_sum[DL_LANES] = {0};
     for (long d = 0; d < depth; d++)
         for (long j = 0; j < lanes; j++) {
-            const REAL slope = dy[d * f + j], apart = x[d * f + j] - mean[j];
-            const REAL z = source == S(FROM_Y) ? y[d * f + column + j] : scale[j] * apart + shift[j];
-            const REAL g = S(slope_at)(z, slope, act, below);
-            if (source == S(FROM_Y)) dz[d * f + column + j] = g;
+            const REAL slope = dy[d * f + column + j], apart = x[d * f + column + j] - mean[j];
+            const REAL g = S(slope_at)(scale[j] * apart + shift[j], slope, act, below);
             g_sum[j] += g;
             gx_sum[j] += g * apart;
         }
@@ -205,24 +198,31 @@ INLINE void S(block_slopes)(struct S(slopes) s, long depth, long f, const long l
     }
 }
 
-INLINE void S(slopes_of)(struct S(slopes) s, long m, long f, const struct S(affine) * a, double *flow, double *along,
-                         const enum S(dz) source, const enum dl_norm_activation act) {
-    for (long r = 0; r < m; r += DL_DEPTH) {
-        const struct S(slopes) block = S(from)(s, r * f);
-        const long depth = dl_min(DL_DEPTH, m - r);
-        long c = 0;
-        for (; c + DL_LANES <= f; c += DL_LANES)
-            S(block_slopes)(block, depth, f, DL_LANES, c, a, flow, along, source, act);
-        if (c < f) S(block_slopes)(block, depth, f, f - c, c, a, flow, along, source, act);
-    }
+INLINE void S(slopes_of)(const REAL *dy, const REAL *x, long depth, long f, const struct S(affine) * a, double *flow,
+                         double *along, const enum dl_norm_activation act) {
+    long c = 0;
+    for (; c + DL_LANES <= f; c += DL_LANES) S(block_slopes)(dy, x, depth, f, DL_LANES, c, a, flow, along, act);
+    if (c < f) S(block_slopes)(dy, x, depth, f, f - c, c, a, flow, along, act);
 }
 
-static void S(sum_slopes)(struct S(slopes) s, long m, long f, const struct S(affine) * a, double *flow, double *along,
+INLINE void S(slopes_from_y)(const REAL *restrict dy, const REAL *restrict y, REAL *restrict dz, long n, REAL below,
+                             const enum dl_norm_activation act) {
+    for (long i = 0; i < n; i++) dz[i] = S(slope_at)(y[i], dy[i], act, below);
+}
+
+/* the first pass over m rows: the two sums, and dz where it is wanted */
+static void S(sum_slopes)(struct S(slopes) all, long m, long f, const struct S(affine) * a, double *flow, double *along,
                           enum dl_norm_activation act) {
-    if (s.dz == NULL)
-        BY_ACTIVATION(act, S(slopes_of), s, m, f, a, flow, along, S(FROM_X));
-    else
-        BY_ACTIVATION(act, S(slopes_of), s, m, f, a, flow, along, S(FROM_Y));
+    for (long r = 0; r < m; r += DL_DEPTH) {
+        const struct S(slopes) s = S(from)(all, r * f);
+        const long depth = dl_min(DL_DEPTH, m - r);
+        if (s.dz == NULL) {
+            BY_ACTIVATION(act, S(slopes_of), s.dy, s.x, depth, f, a, flow, along);
+        } else {
+            BY_ACTIVATION(act, S(slopes_from_y), s.dy, s.y, s.dz, depth * f, a->below);
+            S(slopes_of)(s.dz, s.x, depth, f, a, flow, along, DL_NORM_NONE);
+        }
+    }
 }
 
 /* dx = scale dz + tilt (x - mean) + level */
@@ -289,7 +289,6 @@ int K(batch_norm_backward)(const void *dy, const void *x, const void *y, const v
     return DL_OK;
 }
 
-#undef INLINE
 #undef BY_ACTIVATION
 #undef DL_LANES
 #undef DL_DEPTH

@@ -5,26 +5,7 @@
 #include "twice.h"
 #else
 
-#define INLINE static inline __attribute__((always_inline))
-#define LANES ((long)(64 / sizeof(REAL)))
-#if DL_F64
-#define INDEX int64_t /* as wide as REAL: one mask serves value and position */
-#else
-#define INDEX int32_t
-#endif
-
-/* One vector: GCC's vectoriser makes nothing good of a value and a byte kept side by side, so here it is said. */
-#if defined(__AVX512F__)
-#define WIDE 64
-#elif defined(__AVX__)
-#define WIDE 32
-#else
-#define WIDE 16
-#endif
-#define V ((long)(WIDE / sizeof(REAL)))
-typedef REAL S(vec) __attribute__((vector_size(WIDE), aligned(sizeof(REAL)), may_alias));
-typedef INDEX S(index_vec) __attribute__((vector_size(WIDE)));
-typedef uint8_t S(byte_vec) __attribute__((vector_size(WIDE / sizeof(REAL)), aligned(1), may_alias));
+#include "vector.h"
 
 struct S(best_vec) {
     S(vec) value;
@@ -38,11 +19,26 @@ struct S(best) {
 
 /* `best` or (v, at), whichever is larger, or the first NaN */
 INLINE struct S(best_vec) S(better_vec)(struct S(best_vec) best, const REAL *from, INDEX at) {
-    const S(vec) v = *(const S(vec) *)from;
-    const S(index_vec) better = (v > best.value) | ((v != v) & (best.value == best.value));
+    const S(vec) v = S(load)(from);
+    const S(index_vec) better = ~(v <= best.value) & (best.value == best.value);
     best.value = (S(vec))((better & (S(index_vec))v) | (~better & (S(index_vec))best.value));
     best.at = (better & at) | (~better & best.at);
     return best;
+}
+
+/* writes `best` to y and where */
+INLINE void S(put)(struct S(best_vec) best, REAL *y, uint8_t *where) {
+    *(S(vec) *)y = best.value;
+#if defined(__AVX512F__)
+    *(S(byte_vec) *)where = __builtin_convertvector(best.at, S(byte_vec));
+#else /* GCC would convert one number at a time; a shuffle gathers the low bytes */
+#define BYTE(i) ((i) < V ? (i) * (long)sizeof(REAL) : 0)
+    typedef uint8_t bytes __attribute__((vector_size(WIDE)));
+    const bytes low = {BYTE(0), BYTE(1), BYTE(2), BYTE(3), BYTE(4), BYTE(5), BYTE(6), BYTE(7)};
+    const bytes all = __builtin_shuffle((bytes)best.at, low);
+    memcpy(where, &all, (size_t)V);
+#undef BYTE
+#endif
 }
 
 INLINE struct S(best) S(better)(struct S(best) best, REAL v, long at) {
@@ -62,12 +58,11 @@ INLINE void S(max_halve)(const REAL *restrict x, const REAL *restrict below, REA
     for (long i = 0; i < ow; i++, x += 2 * c, below += 2 * c, y += c, where += c) {
         long j = 0;
         for (; j + V <= c; j += V) {
-            struct S(best_vec) best = {*(const S(vec) *)(x + j), {0}};
+            struct S(best_vec) best = {S(load)(x + j), {0}};
             best = S(better_vec)(best, x + c + j, 1);
             best = S(better_vec)(best, below + j, 2);
             best = S(better_vec)(best, below + c + j, 3);
-            *(S(vec) *)(y + j) = best.value;
-            *(S(byte_vec) *)(where + j) = __builtin_convertvector(best.at, S(byte_vec));
+            S(put)(best, y + j, where + j);
         }
         for (; j < c; j++) {
             struct S(best) best = {x[j], 0};
@@ -86,7 +81,7 @@ INLINE void S(max_unhalve)(const REAL *restrict dy, const uint8_t *restrict wher
     for (long i = 0; i < ow; i++, dy += c, where += c, dx += 2 * c, below += 2 * c) {
         long j = 0;
         for (; j + V <= c; j += V) {
-            const S(vec) d = *(const S(vec) *)(dy + j);
+            const S(vec) d = S(load)(dy + j);
             const S(index_vec) at = __builtin_convertvector(*(const S(byte_vec) *)(where + j), S(index_vec));
             *(S(vec) *)(dx + j) = S(where_at)(d, at, 0);
             *(S(vec) *)(dx + c + j) = S(where_at)(d, at, 1);
@@ -185,33 +180,38 @@ INLINE long S(first_over)(long at, long pad, long size, long stride) {
 }
 INLINE long S(last_over)(long at, long pad, long stride, long count) { return dl_min(count - 1, (at + pad) / stride); }
 
+/* rows r0..r1 and columns s0..s1 of one window of `across` columns, whose first pixel is `corner`; not empty */
+INLINE void S(max_window)(const REAL *corner, long line, long c, long r0, const long r1, long s0, const long s1,
+                          const long across, REAL *y, uint8_t *where) {
+    long j = 0;
+#define EACH_PIXEL for (long r = r0; r < r1; r++) for (long s = s0; s < s1; s++)
+    for (; j + V <= c; j += V) {
+        struct S(best_vec) best = {S(load)(corner + r0 * line + s0 * c + j), {0}};
+        best.at += (INDEX)(r0 * across + s0);
+        EACH_PIXEL best = S(better_vec)(best, corner + r * line + s * c + j, (INDEX)(r * across + s));
+        S(put)(best, y + j, where + j);
+    }
+    for (; j < c; j++) {
+        struct S(best) best = {corner[r0 * line + s0 * c + j], (uint8_t)(r0 * across + s0)};
+        EACH_PIXEL best = S(better)(best, corner[r * line + s * c + j], r * across + s);
+        y[j] = best.value, where[j] = best.at;
+    }
+#undef EACH_PIXEL
+}
+
 static void S(max_row)(const REAL *x, REAL *y, uint8_t *where, const struct dl_pool *g, long oh) {
+    const long line = g->w * g->c;
     for (long ow = 0; ow < g->ow; ow++, y += g->c, where += g->c) {
         const struct S(window) in = S(window_at)(g, oh, ow);
         const long y0 = oh * g->stride_h - g->top, x0 = ow * g->stride_w - g->left;
+        const REAL *corner = x + y0 * line + x0 * g->c;
         if (in.top >= in.bottom || in.left >= in.right) { /* a window in the padding altogether */
             for (long c = 0; c < g->c; c++) y[c] = (REAL)-__builtin_inf(), where[c] = 0;
-            continue;
+        } else if (g->r == 3 && g->s == 3 && in.bottom - in.top == 3 && in.right - in.left == 3) {
+            S(max_window)(corner, line, g->c, 0, 3, 0, 3, 3, y, where); /* unrolled */
+        } else {
+            S(max_window)(corner, line, g->c, in.top - y0, in.bottom - y0, in.left - x0, in.right - x0, g->s, y, where);
         }
-        const REAL *corner = x + (y0 * g->w + x0) * g->c;
-        const long first = (in.top - y0) * g->s + in.left - x0;
-        long c = 0;
-#define EACH_PIXEL for (long r = in.top - y0; r < in.bottom - y0; r++) for (long s = in.left - x0; s < in.right - x0; s++)
-#define PIXEL(r, s) (corner + ((r) * g->w + (s)) * g->c + c)
-        for (; c + V <= g->c; c += V) {
-            struct S(best_vec) best = {*(const S(vec) *)PIXEL(in.top - y0, in.left - x0), {0}};
-            best.at += (INDEX)first;
-            EACH_PIXEL best = S(better_vec)(best, PIXEL(r, s), (INDEX)(r * g->s + s));
-            *(S(vec) *)(y + c) = best.value;
-            *(S(byte_vec) *)(where + c) = __builtin_convertvector(best.at, S(byte_vec));
-        }
-        for (; c < g->c; c++) {
-            struct S(best) best = {*PIXEL(in.top - y0, in.left - x0), (uint8_t)first};
-            EACH_PIXEL best = S(better)(best, *PIXEL(r, s), r * g->s + s);
-            y[c] = best.value, where[c] = best.at;
-        }
-#undef EACH_PIXEL
-#undef PIXEL
     }
 }
 
@@ -246,36 +246,92 @@ static void S(max_slopes_row)(const REAL *dy, const uint8_t *where, REAL *restri
         }
 }
 
+/* One pixel of dx gathers from the windows over it. */
+enum { S(REACH) = 16 };
+
+struct S(reach) {
+    const REAL *dy;
+    const uint8_t *where;
+    INDEX here; /* the pixel's place in that window */
+};
+
+INLINE void S(max_gather)(const struct S(reach) * from, const long count, REAL *restrict dx, long c) {
+    long j = 0;
+    for (; j + V <= c; j += V) {
+        S(vec) sum = {0};
+        for (long i = 0; i < count; i++) {
+            const S(index_vec) at = __builtin_convertvector(*(const S(byte_vec) *)(from[i].where + j), S(index_vec));
+            sum += S(where_at)(S(load)(from[i].dy + j), at, from[i].here);
+        }
+        *(S(vec) *)(dx + j) = sum;
+    }
+    for (; j < c; j++) {
+        REAL sum = 0;
+        for (long i = 0; i < count; i++) sum += from[i].where[j] == from[i].here ? from[i].dy[j] : 0;
+        dx[j] = sum;
+    }
+}
+
+static void S(max_gather_row)(const REAL *dy, const uint8_t *where, REAL *dx, const struct dl_pool *g, long h) {
+    const long oh0 = S(first_over)(h, g->top, g->r, g->stride_h), oh1 = S(last_over)(h, g->top, g->stride_h, g->oh);
+    for (long w = 0; w < g->w; w++, dx += g->c) {
+        const long ow0 = S(first_over)(w, g->left, g->s, g->stride_w), ow1 = S(last_over)(w, g->left, g->stride_w, g->ow);
+        struct S(reach) from[S(REACH)];
+        long count = 0;
+        for (long oh = oh0; oh <= oh1; oh++)
+            for (long ow = ow0; ow <= ow1; ow++) {
+                const long at = (oh * g->ow + ow) * g->c;
+                const long here = (h + g->top - oh * g->stride_h) * g->s + w + g->left - ow * g->stride_w;
+                from[count++] = (struct S(reach)){dy + at, where + at, (INDEX)here};
+            }
+        switch (count) { /* a count known to the compiler keeps the pointers in registers */
+            case 1: S(max_gather)(from, 1, dx, g->c); break;
+            case 2: S(max_gather)(from, 2, dx, g->c); break;
+            case 4: S(max_gather)(from, 4, dx, g->c); break;
+            default: S(max_gather)(from, count, dx, g->c);
+        }
+    }
+}
+
 void K(max_pool2d_backward)(const void *dy_, const uint8_t *where, void *dx_, const struct dl_pool *g) {
     const REAL *dy = dy_;
     REAL *dx = dx_;
     const long line = g->w * g->c, out = g->oh * g->ow * g->c;
     if (S(halving)(g) && g->oh > 0)
         DL_SPLIT(g->n * g->oh, 1, g->n * g->h * line, for (long i = lo; i < hi; i++) S(unhalve)(dy, where, dx, g, i));
+    else if (((g->r - 1) / g->stride_h + 1) * ((g->s - 1) / g->stride_w + 1) <= S(REACH))
+        DL_SPLIT(g->n * g->h, 1, g->n * g->h * line, for (long i = lo; i < hi; i++)
+            S(max_gather_row)(dy + i / g->h * out, where + i / g->h * out, dx + i * line, g, i % g->h));
     else
         DL_SPLIT(g->n * g->h, 1, g->n * g->h * line, for (long i = lo; i < hi; i++)
             S(max_slopes_row)(dy + i / g->h * out, where + i / g->h * out, dx + i * line, g, i % g->h));
 }
 
-static void S(mean_row)(const REAL *restrict x, REAL *restrict y, const struct dl_pool *g, long oh) {
+static void S(mean_row)(const REAL *x, REAL *y, const struct dl_pool *g, long oh) {
+    const long line = g->w * g->c;
     for (long ow = 0; ow < g->ow; ow++, y += g->c) {
         const struct S(window) in = S(window_at)(g, oh, ow);
-        const REAL per = (REAL)1 / (REAL)(dl_max(0, in.bottom - in.top) * dl_max(0, in.right - in.left));
-        for (long c0 = 0; c0 < g->c; c0 += LANES) {
-            const long lanes = dl_min(LANES, g->c - c0);
-            REAL total[LANES] = {0};
-            for (long h = in.top; h < in.bottom; h++) {
-                REAL across[LANES] = {0}; /* a sum a row: fewer roundings than one running sum */
-                for (long w = in.left; w < in.right; w++) {
-                    const REAL *from = x + (h * g->w + w) * g->c + c0;
-                    if (lanes == LANES)
-                        for (long j = 0; j < LANES; j++) across[j] += from[j];
-                    else
-                        for (long j = 0; j < lanes; j++) across[j] += from[j];
-                }
-                for (long j = 0; j < LANES; j++) total[j] += across[j];
+        const long down = dl_max(0, in.bottom - in.top), across = dl_max(0, in.right - in.left);
+        const REAL per = (REAL)1 / (REAL)(down * across), *first = x + in.top * line + in.left * g->c;
+        long c = 0;
+        /* a sum for each row: fewer roundings than one running sum */
+        for (; c + V <= g->c; c += V) {
+            S(vec) total = {0};
+            for (long r = 0; r < down; r++) {
+                S(vec) row = {0};
+                for (long s = 0; s < across; s++) row += S(load)(first + r * line + s * g->c + c);
+                total += row;
             }
-            for (long j = 0; j < lanes; j++) y[c0 + j] = total[j] * per;
+            *(S(vec) *)(y + c) = total * per;
+        }
+        for (; c < g->c; c++) {
+            REAL total = 0;
+            for (long r = 0; r < down; r++) {
+                REAL row = 0;
+                for (long s = 0; s < across; s++) row += first[r * line + s * g->c + c];
+                total += row;
+            }
+            y[c] = total * per;
         }
     }
 }
@@ -326,52 +382,53 @@ void K(avg_pool2d_backward)(const void *dy_, void *dx_, const struct dl_pool *g)
 INLINE long S(begin)(long i, long size, long count) { return i * size / count; }
 INLINE long S(end)(long i, long size, long count) { return ((i + 1) * size + count - 1) / count; }
 
-/* y[c] = the mean over a box of pixels; total: c doubles of work */
-static void S(mean_box)(const REAL *restrict x, REAL *restrict y, double *restrict total, const struct dl_pool *g,
-                        struct S(window) in) {
-    const long c = g->c, across = in.right - in.left, pixels = (in.bottom - in.top) * across;
-    for (long j = 0; j < c; j++) total[j] = 0;
-    for (long p0 = 0; p0 < pixels; p0 += 32) {
-        const long p1 = dl_min(pixels, p0 + 32);
-        for (long c0 = 0; c0 < c; c0 += 2 * LANES) {
-            const long lanes = dl_min(2 * LANES, c - c0);
-            REAL sum[2 * LANES] = {0};
-            long h = in.top + p0 / across, w = in.left + p0 % across;
-            for (long p = p0; p < p1; p++) {
-                const REAL *from = x + (h * g->w + w) * c + c0;
-                if (lanes == 2 * LANES)
-                    for (long j = 0; j < 2 * LANES; j++) sum[j] += from[j];
-                else
-                    for (long j = 0; j < lanes; j++) sum[j] += from[j];
-                if (++w == in.right) w = in.left, h++;
-            }
-            for (long j = 0; j < lanes; j++) total[c0 + j] += (double)sum[j];
+/* y[c] = the mean over a box of pixels: a sum for each row of the box, added up in double */
+static void S(mean_box)(const REAL *x, REAL *y, const struct dl_pool *g, struct S(window) in) {
+    const long line = g->w * g->c, down = in.bottom - in.top, across = in.right - in.left;
+    const REAL *first = x + in.top * line + in.left * g->c;
+    const double per = 1 / (double)(down * across);
+    long c = 0;
+    for (; c + V <= g->c; c += V) {
+        double total[V];
+        for (long i = 0; i < V; i++) total[i] = 0;
+        for (long r = 0; r < down; r++) {
+            S(vec) row = {0};
+            for (long s = 0; s < across; s++) row += S(load)(first + r * line + s * g->c + c);
+            for (long i = 0; i < V; i++) total[i] += (double)row[i];
         }
+        for (long i = 0; i < V; i++) y[c + i] = (REAL)(total[i] * per);
     }
-    for (long j = 0; j < c; j++) y[j] = (REAL)(total[j] / (double)pixels);
+    for (; c < g->c; c++) {
+        double total = 0;
+        for (long r = 0; r < down; r++)
+            for (long s = 0; s < across; s++) total += (double)first[r * line + s * g->c + c];
+        y[c] = (REAL)(total * per);
+    }
+}
+
+int K(sum)(const void *x, void *y, long a, long b, long c);
+
+/* global average pooling */
+static int S(mean_image)(const REAL *x, REAL *y, const struct dl_pool *g) {
+    const REAL per = (REAL)1 / (REAL)(g->h * g->w);
+    const int status = K(sum)(x, y, g->n, g->h * g->w, g->c);
+    for (long i = 0; i < g->n * g->c; i++) y[i] *= per;
+    return status;
 }
 
 int K(adaptive_avg_pool2d_forward)(const void *x_, void *y_, const struct dl_pool *g) {
     const REAL *x = x_;
     REAL *y = y_;
     const long image = g->h * g->w * g->c, boxes = g->oh * g->ow;
-    int failed = 0;
     if (boxes * g->n == 0) return DL_OK;
-    DL_SPLIT(g->n * boxes, 1, g->n * image, {
-        double *total = malloc((size_t)g->c * sizeof(double) + 1);
-        if (total == NULL) {
-            _Pragma("omp atomic write") failed = 1;
-        } else {
-            for (long i = lo; i < hi; i++) {
-                const long oh = i % boxes / g->ow, ow = i % g->ow;
-                const struct S(window) in = {S(begin)(oh, g->h, g->oh), S(end)(oh, g->h, g->oh),
-                                             S(begin)(ow, g->w, g->ow), S(end)(ow, g->w, g->ow)};
-                S(mean_box)(x + i / boxes * image, y + i * g->c, total, g, in);
-            }
-        }
-        free(total);
+    if (boxes == 1) return S(mean_image)(x, y, g);
+    DL_SPLIT(g->n * boxes, 1, g->n * image, for (long i = lo; i < hi; i++) {
+        const long oh = i % boxes / g->ow, ow = i % g->ow;
+        const struct S(window) in = {S(begin)(oh, g->h, g->oh), S(end)(oh, g->h, g->oh),
+                                     S(begin)(ow, g->w, g->ow), S(end)(ow, g->w, g->ow)};
+        S(mean_box)(x + i / boxes * image, y + i * g->c, g, in);
     });
-    return failed ? DL_NO_MEMORY : DL_OK;
+    return DL_OK;
 }
 
 static void S(adaptive_slopes_row)(const REAL *dy, REAL *restrict dx, const struct dl_pool *g, long h) {
@@ -399,10 +456,5 @@ void K(adaptive_avg_pool2d_backward)(const void *dy_, void *dx_, const struct dl
         S(adaptive_slopes_row)(dy + i / g->h * out, dx + i * line, g, i % g->h));
 }
 
-#undef INLINE
-#undef LANES
-#undef INDEX
-#undef WIDE
-#undef V
 #undef BY_CHANNELS
 #endif

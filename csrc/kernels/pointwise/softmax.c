@@ -5,54 +5,55 @@
 #include "twice.h"
 #else
 
-#define LANES ((long)(64 / sizeof(REAL)))
-#define GROUP 1024
+#include "vector.h"
 
-static void S(exp_in_place)(REAL *x, long n) {
-    for (long i = 0; i < n; i++) x[i] = M(exp)(x[i]);
+#define GROUP 1024
+#define DEPTH 32 /* vectors added up in REAL before the sum moves on to double */
+
+/* of numbers <= 0 (or NaN) */
+static void S(exp_in_place)(REAL *restrict x, long n) {
+    for (long i = 0; i < n; i++) x[i] = M(exp_down)(x[i]);
 }
 
-static REAL S(row_max)(const REAL *restrict x, long n) {
+INLINE S(vec) S(larger)(S(vec) a, S(vec) b) {
+    const S(index_vec) mask = b > a;
+    return (S(vec))((mask & (S(index_vec))b) | (~mask & (S(index_vec))a));
+}
+
+static REAL S(row_max)(const REAL *x, long n) {
     REAL most = x[0];
     long i = 0;
-    if (n >= LANES) {
-        REAL lane[LANES];
-        for (long j = 0; j < LANES; j++) lane[j] = x[j];
-        for (i = LANES; i + LANES <= n; i += LANES)
-            for (long j = 0; j < LANES; j++) lane[j] = x[i + j] > lane[j] ? x[i + j] : lane[j];
-        for (long j = 0; j < LANES; j++) most = lane[j] > most ? lane[j] : most;
+    if (n >= 4 * V) {
+        S(vec) lane[4] = {S(load)(x), S(load)(x + V), S(load)(x + 2 * V), S(load)(x + 3 * V)};
+        for (i = 4 * V; i + 4 * V <= n; i += 4 * V)
+            for (long v = 0; v < 4; v++) lane[v] = S(larger)(lane[v], S(load)(x + i + v * V));
+        const S(vec) all = S(larger)(S(larger)(lane[0], lane[1]), S(larger)(lane[2], lane[3]));
+        for (long j = 0; j < V; j++) most = all[j] > most ? all[j] : most;
     }
     for (; i < n; i++) most = x[i] > most ? x[i] : most;
     return most;
 }
 
-static double S(row_sum)(const REAL *restrict x, long n) {
+/* the sum of x, or of x times y */
+INLINE double S(row_total)(const REAL *x, const REAL *y, long n) {
     double total = 0;
     long i = 0;
-    while (i + LANES <= n) {
-        REAL lane[LANES] = {0};
-        const long end = dl_min(n - LANES, i + 31 * LANES);
-        for (; i <= end; i += LANES)
-            for (long j = 0; j < LANES; j++) lane[j] += x[i + j];
-        for (long j = 0; j < LANES; j++) total += (double)lane[j];
+    while (i + 4 * V <= n) {
+        S(vec) lane[4] = {{0}};
+        for (const long end = dl_min(n - 4 * V, i + (DEPTH - 1) * 4 * V); i <= end; i += 4 * V)
+            for (long v = 0; v < 4; v++) {
+                S(vec) one = S(load)(x + i + v * V);
+                if (y != NULL) one *= S(load)(y + i + v * V);
+                lane[v] += one;
+            }
+        total += S(lanes)((lane[0] + lane[1]) + (lane[2] + lane[3]));
     }
-    for (; i < n; i++) total += (double)x[i];
+    for (; i < n; i++) total += (double)x[i] * (y == NULL ? 1 : (double)y[i]);
     return total;
 }
 
-static double S(row_dot)(const REAL *restrict x, const REAL *restrict y, long n) {
-    double total = 0;
-    long i = 0;
-    while (i + LANES <= n) {
-        REAL lane[LANES] = {0};
-        const long end = dl_min(n - LANES, i + 31 * LANES);
-        for (; i <= end; i += LANES)
-            for (long j = 0; j < LANES; j++) lane[j] += x[i + j] * y[i + j];
-        for (long j = 0; j < LANES; j++) total += (double)lane[j];
-    }
-    for (; i < n; i++) total += (double)x[i] * (double)y[i];
-    return total;
-}
+static double S(row_sum)(const REAL *x, long n) { return S(row_total)(x, NULL, n); }
+static double S(row_dot)(const REAL *x, const REAL *y, long n) { return S(row_total)(x, y, n); }
 
 /* y = x - max for rows lo..hi; most[row - lo] = max if asked for */
 static void S(below_max)(const REAL *x, REAL *y, long rows, long k, REAL *most) {
@@ -207,7 +208,7 @@ int K(cross_entropy_backward)(const void *dloss_, const void *p_, const int64_t 
     return DL_OK;
 }
 
-#undef LANES
+#undef DEPTH
 #undef GROUP
 #undef EACH_GROUP
 #endif

@@ -20,6 +20,10 @@
 #undef K
 #undef S
 #undef M
+#undef INDEX /* vector.h */
+#undef WIDE
+#undef V
+#undef INLINE
 
 #define DL_F64 1
 #define REAL double

@@ -36,6 +36,26 @@ def minimum(a: Array, b: Array) -> Array | Decline:
     return Decline(c.why_not(a, b)) if y is None else y
 
 
+def greater(a: Array, b: Array) -> Array | Decline:
+    y = c.greater(a, b)
+    return Decline(c.why_not(a, b)) if y is None else y
+
+
+def greater_equal(a: Array, b: Array) -> Array | Decline:
+    y = c.greater_equal(a, b)
+    return Decline(c.why_not(a, b)) if y is None else y
+
+
+def equal(a: Array, b: Array) -> Array | Decline:
+    y = c.equal(a, b)
+    return Decline(c.why_not(a, b)) if y is None else y
+
+
+def where(mask: Array, a: Array, b: Array) -> Array | Decline:
+    y = c.where(mask, a, b)
+    return Decline(c.why_not(a, b)) if y is None else y
+
+
 def negative(x: Array) -> Array | Decline:
     y = c.negative(x)
     return Decline(c.why_not(x)) if y is None else y
@@ -43,6 +63,11 @@ def negative(x: Array) -> Array | Decline:
 
 def exp(x: Array) -> Array | Decline:
     y = c.exp(x)
+    return Decline(c.why_not(x)) if y is None else y
+
+
+def log(x: Array) -> Array | Decline:
+    y = c.log(x)
     return Decline(c.why_not(x)) if y is None else y
 
 
