@@ -376,7 +376,7 @@ struct ID(gradient) {
     const struct dl_conv2d *s;
     const REAL *x, *dy;
     REAL *dw, *partial, *scratch;
-    ptrdiff_t chunks, splits, panels, block_rows, strip_rows, panel_size, span, repeat, size, next;
+    ptrdiff_t chunks, splits, panels, together, block_rows, strip_rows, panel_size, span, repeat, size, next;
     size_t scratch_each;
     int lane, direct;
 };
@@ -401,6 +401,18 @@ static void ID(lane_gradient)(const struct ID(gradient) * q, struct ID(dl_tile) 
         tile.b = b + j * s->K;
         q->k->lane(&tile, a + j * tile.step + first * tile.pix, y + first * s->K, points);
     }
+}
+
+/* Panels panel ... end-1 of dy's rows lo ... hi-1. They are read together, a few pixels at a time: as dy lies in memory. */
+static void ID(gradient_pack)(const struct ID(gradient) * q, REAL *to, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t panel, ptrdiff_t end) {
+    const struct ID(dl_kernels) *k = q->k;
+    ptrdiff_t K = q->s->K, kg = K / q->s->groups, pixels = (hi - lo) * q->s->OW, few = q->together > 1 ? 16 : pixels;
+    for (ptrdiff_t t = 0; t < pixels; t += few)
+        for (ptrdiff_t i = panel; i < end; i++) {
+            ptrdiff_t o = i % q->panels * k->panel, columns = MIN(k->panel, kg - o), width = dl_round_up(columns, k->vl);
+            k->pack(to + (i - panel) * (q->panel_size / q->together) + t * width, width,
+                    q->dy + (lo * q->s->OW + t) * K + i / q->panels * kg + o, K, MIN(few, pixels - t), columns, 0);
+        }
 }
 
 static void ID(gradient_block)(const struct ID(gradient) * q, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t panel0, ptrdiff_t panel1, REAL *dw,
@@ -440,10 +452,10 @@ static void ID(gradient_block)(const struct ID(gradient) * q, ptrdiff_t lo, ptrd
         tile.columns = MIN(k->panel, kg - o);
         tile.b = q->dy + lo * row_b + g * kg + o;
         if (!q->lane) { /* the panel of dy, close together in L1 for all inputs */
-            ptrdiff_t width = dl_round_up(tile.columns, k->vl);
-            row_b = s->OW * width;
-            k->pack(panel_copy, width, tile.b, s->K, (hi - lo) * s->OW, tile.columns, 0);
-            tile.b = panel_copy;
+            ptrdiff_t at = (panel - panel0) % q->together;
+            if (at == 0) ID(gradient_pack)(q, panel_copy, lo, hi, panel, MIN(panel + q->together, panel1));
+            row_b = s->OW * dl_round_up(tile.columns, k->vl);
+            tile.b = panel_copy + at * (q->panel_size / q->together);
         }
         for (ptrdiff_t r = 0; r < s->R; r++) {
             tile.n_seg = 0;
@@ -488,7 +500,7 @@ static void ID(gradient_sum)(void *arg, int id, int threads) {
 }
 
 int ID(dl_conv2d_backward_weight)(const struct dl_conv2d *s, const REAL *x, const REAL *dy, REAL *dw) {
-    enum { CHUNKS = 16, PIXELS = 256, PARTIAL_BYTES = 4 << 20, STRIP = 128 * 1024 };
+    enum { CHUNKS = 16, PIXELS = 256, PANELS = 4, PARTIAL_BYTES = 4 << 20, STRIP = 128 * 1024 };
     struct ID(gradient) q = {.k = &DL_PICK(dl_matrix_table)->TYPE, .s = s, .x = x, .dy = dy, .dw = dw, .lane = ID(is_lane)(s)};
     q.size = s->R * s->S * (s->C / s->groups) * s->K;
     ptrdiff_t total = s->N * s->OH;
@@ -514,7 +526,8 @@ int ID(dl_conv2d_backward_weight)(const struct dl_conv2d *s, const REAL *x, cons
     q.block_rows = MIN(MAX((budget - extent) / s->stride_h + 1, 1), MAX(1, PIXELS / s->OW));
     ptrdiff_t parts = (q.block_rows - 1 + s->OH - 1) / s->OH + 1;
     q.strip_rows = q.direct ? 0 : MIN(q.block_rows * s->stride_h + parts * extent, parts * s->H);
-    q.panel_size = q.lane ? 0 : q.block_rows * s->OW * q.k->panel;
+    q.together = q.panels > 1 ? MIN(PANELS, all_panels) : 1;
+    q.panel_size = q.lane ? 0 : q.together * q.block_rows * s->OW * q.k->panel;
     size_t each = dl_times(dl_plus(dl_times((size_t)q.strip_rows, (size_t)row_length), (size_t)q.panel_size), sizeof(REAL));
     each = dl_plus(each, (size_t)q.block_rows * 3 * sizeof(ptrdiff_t));
     q.scratch_each = dl_plus(each, 192) / 64 * 64;
