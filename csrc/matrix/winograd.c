@@ -3,17 +3,24 @@
  *     V[p][tile][c] = B^T d B      U[p][c][k] = G g G^T      M[p][tile][k] = sum_c V[p][tile][c] U[p][c][k]      y = A^T M A
  *
  * The P products are the row tiles of dl_matrix_kernels.h. The input gradient is the same with dy for x and turned weights.
- * First U of all weights; then each task takes a group of tiles from x to y, V and one panel of M staying in L2 while U
- * passes by from L3. Weights whose U would not fit into L3 go slab by slab of output channels.
+ * Two orders of work:
+ *
+ * by tiles    U of all weights first; then each task takes a group of tiles from x to y, V and one panel of M staying in L2
+ *             while U passes by from L3.
+ * by columns  where U is too large for L3: V of all tiles first; then each task takes a panel of output channels through
+ *             many tiles, making the panel's U on the way, slice by slice of the input channels, and M staying in L2.
  */
 #include "winograd.h"
 
 enum {
-    BLOCK_BYTES = 160 * 1024, /* V of a group of tiles */
-    SLAB_BYTES = 12 << 20,    /* U */
-    GROUP_MAX = 36,           /* tiles in a group */
-    DEPTH = 128,              /* channels in a sum that is kept in registers */
-    SLICE = 32                /* channels in a task of the weights' transform */
+    BLOCK_BYTES = 160 * 1024,   /* by tiles: V of a group */
+    GROUP_MAX = 36,             /* tiles in it */
+    WEIGHTS_BYTES = 8 << 20,   /* by columns from this size of U on */
+    CHUNK_BYTES = 12 << 20,     /* by columns: V, more tiles go in chunks; */
+    PANEL_BYTES = 192 * 1024,   /* M of a group; */
+    FEW_TILES = 8,              /* tiles in a task that only transforms */
+    DEPTH = 128,                /* channels in a sum that is kept in registers, by tiles */
+    SLICE = 64                  /* channels whose U is made together; such a sum by columns */
 };
 
 struct filters { /* 3x3 matrices in the letters of the product: depth in, columns out */
@@ -28,10 +35,11 @@ struct forward {
     struct dl_squares in;
     struct filters filters;
     const float *bias;
-    float *y, *u, *scratch;
-    ptrdiff_t OH, OW, K, planes, tiles;
-    ptrdiff_t groups, group, slab, panel0, panel1; /* tiles: groups of up to `group`; panels: in a slab, first and end of the present one */
-    ptrdiff_t u_plane, u_panel, v_plane, m_plane;
+    float *y, *u, *v, *scratch;
+    ptrdiff_t OH, OW, K, planes, panels, tiles;
+    ptrdiff_t groups, group;           /* groups of up to so many tiles; by columns: */
+    ptrdiff_t first, count, chunk;     /* the present chunk's first tile and tiles, and how many at most */
+    ptrdiff_t pixel, u_plane, u_panel, v_plane, v_slice, m_plane;
     size_t scratch_each;
     ptrdiff_t next;
     int activation;
@@ -71,31 +79,31 @@ static void weight_slice(const struct forward *q, ptrdiff_t panel, ptrdiff_t c0,
     const struct dl_plane at = {3 * size, size}, planes = {(q->f->m + 2) * q->u_plane, q->u_plane};
     for (ptrdiff_t tap = 0; tap < 9; tap++)
         q->k->pack(taps + tap * size, width, from + tap * w->tap, w->ld, depth, columns, w->transposed);
-    q->f->weight(taps, &at, u + c0 * width, &planes, size);
+    q->f->weight(taps, &at, u, &planes, size);
 }
 
-/* V of `count` tiles from `tile` on, from v on. */
+/* V of `count` tiles from `tile` on: v[slice*v_slice + p*v_plane + t*pixel + c], c < pixel; by tiles there is one slice. */
 static void input_tiles(const struct forward *q, ptrdiff_t tile, ptrdiff_t count, float *v, float *patch) {
     const struct dl_plane planes = {(q->f->m + 2) * q->v_plane, q->v_plane};
     struct dl_plane at;
     for (ptrdiff_t t = 0; t < count; t++) {
         const float *d = dl_square(&q->in, tile + t, patch, &at);
-        q->f->input(d, &at, v + t * q->in.wide, &planes, q->in.wide);
+        float *to = v + t * q->pixel;
+        for (ptrdiff_t c = 0; c < q->in.wide; c += q->pixel, to += q->v_slice)
+            q->f->input(d + c, &at, to, &planes, MIN(q->pixel, q->in.wide - c));
     }
 }
 
-/* M [p][count][width] of one panel. Long sums are cut: the error of each part stays small. */
-static void multiply(const struct forward *q, const float *v, ptrdiff_t count, const float *u, ptrdiff_t width, float *m) {
-    const ptrdiff_t zero = 0, parts = dl_ceil_div(q->in.C, DEPTH);
-    struct dl_tile_f32 tile = {.n_seg = 1, .seg_a = &zero, .seg_b = &zero, .pix = q->in.wide, .y_pix = width, .columns = width};
-    for (ptrdiff_t p = 0; p < q->planes; p++)
-        for (ptrdiff_t part = 0; part < parts; part++) {
-            ptrdiff_t c0 = q->in.C * part / parts;
-            tile.run = q->in.C * (part + 1) / parts - c0;
-            tile.accumulate = part > 0;
-            tile.b = u + p * q->u_plane + c0 * width;
-            q->k->row(&tile, v + p * q->v_plane + c0, m + p * q->m_plane, count);
-        }
+/* M [p][count][width] of one panel, from `depth` channels, whose V and U begin at v and u; added to M but for the first. */
+static void multiply(const struct forward *q, const float *v, ptrdiff_t count, const float *u, ptrdiff_t width,
+                     ptrdiff_t depth, int first, float *m) {
+    const ptrdiff_t zero = 0;
+    struct dl_tile_f32 tile = {.n_seg = 1, .run = depth, .seg_a = &zero, .seg_b = &zero, .pix = q->pixel, .y_pix = width,
+                               .columns = width, .accumulate = !first};
+    for (ptrdiff_t p = 0; p < q->planes; p++) {
+        tile.b = u + p * q->u_plane;
+        q->k->row(&tile, v + p * q->v_plane, m + p * q->m_plane, count);
+    }
 }
 
 /* y of one panel of `count` tiles. Tiles that are not whole, and what only `activate` knows, go through `patch`. */
@@ -126,13 +134,21 @@ static ptrdiff_t panel_width(const struct forward *q, ptrdiff_t panel) {
 
 static float *own_scratch(const struct forward *q, int id) { return (float *)((char *)q->scratch + (size_t)id * q->scratch_each); }
 
+static void in_parallel(struct forward *q, int threads, void (*body)(void *, int, int)) {
+    q->next = 0;
+    dl_parallel(threads, body, q);
+}
+
+/* -- by tiles -- */
+
 static void weights_body(void *arg, int id, int threads) {
     struct forward *q = arg;
     (void)threads;
     ptrdiff_t slices = dl_ceil_div(q->in.C, SLICE);
-    for (ptrdiff_t task; (task = dl_next(&q->next)) < (q->panel1 - q->panel0) * slices;) {
+    for (ptrdiff_t task; (task = dl_next(&q->next)) < q->panels * slices;) {
         ptrdiff_t panel = task / slices, c0 = task % slices * SLICE;
-        weight_slice(q, q->panel0 + panel, c0, MIN(SLICE, q->in.C - c0), q->u + panel * q->u_panel, own_scratch(q, id));
+        float *u = q->u + panel * q->u_panel + c0 * panel_width(q, panel);
+        weight_slice(q, panel, c0, MIN(SLICE, q->in.C - c0), u, own_scratch(q, id));
     }
 }
 
@@ -140,50 +156,111 @@ static void tiles_body(void *arg, int id, int threads) {
     struct forward *q = arg;
     (void)threads;
     float *patch = own_scratch(q, id), *m = patch + q->planes * MAX(q->in.wide, q->k->panel), *v = m + q->planes * q->m_plane;
+    ptrdiff_t C = q->in.C, parts = dl_ceil_div(C, DEPTH);
     for (ptrdiff_t task; (task = dl_next(&q->next)) < q->groups;) {
         ptrdiff_t tile = q->tiles * task / q->groups, count = q->tiles * (task + 1) / q->groups - tile;
         input_tiles(q, tile, count, v, patch);
-        for (ptrdiff_t panel = q->panel0; panel < q->panel1; panel++) {
-            multiply(q, v, count, q->u + (panel - q->panel0) * q->u_panel, panel_width(q, panel), m);
+        for (ptrdiff_t panel = 0; panel < q->panels; panel++) {
+            ptrdiff_t width = panel_width(q, panel);
+            for (ptrdiff_t part = 0; part < parts; part++) {
+                ptrdiff_t c0 = C * part / parts, depth = C * (part + 1) / parts - c0;
+                multiply(q, v + c0, count, q->u + panel * q->u_panel + c0 * width, width, depth, c0 == 0, m);
+            }
             output_tiles(q, tile, count, panel, m, patch);
         }
     }
 }
 
-static int run(struct forward *q, const float *bias, int threads) {
-    ptrdiff_t P = q->planes, points = q->k->points, panel = q->k->panel, panels = dl_ceil_div(q->K, panel);
+static int by_tiles(struct forward *q, int threads) {
+    ptrdiff_t P = q->planes, points = q->k->points, panel = q->k->panel;
     ptrdiff_t room = BLOCK_BYTES / (ptrdiff_t)sizeof(float) / (P * q->in.wide) / points * points;
     room = MIN(MAX(room, points), GROUP_MAX / points * points);
     q->groups = MAX(dl_ceil_div(q->tiles, room), MIN(dl_ceil_div(q->tiles, points), 2 * threads));
     q->group = dl_ceil_div(q->tiles, q->groups);
-    q->v_plane = dl_plane_distance(q->group * q->in.wide);
+    q->pixel = q->in.wide;
+    q->v_plane = dl_plane_distance(q->group * q->pixel);
     q->m_plane = dl_plane_distance(q->group * panel);
     q->u_plane = dl_plane_distance(q->in.C * panel);
     q->u_panel = P * q->u_plane;
-    ptrdiff_t slabs = MIN(dl_ceil_div(panels * q->u_panel * (ptrdiff_t)sizeof(float), SLAB_BYTES), panels);
-    q->slab = dl_ceil_div(panels, slabs);
-
     size_t patch = (size_t)(P * MAX(q->in.wide, panel)), taps = (size_t)(9 * SLICE * panel);
     q->scratch_each = dl_round_up(sizeof(float) * MAX(taps, patch + (size_t)(P * (q->m_plane + q->v_plane))), 64);
-    size_t padded = dl_round_up(sizeof(float) * (size_t)(panels * panel), 64);
-    size_t u = dl_times(sizeof(float), dl_times((size_t)q->slab, (size_t)q->u_panel));
-    char *block = dl_workspace_take(dl_plus(dl_plus(padded, u), dl_times(q->scratch_each, (size_t)threads)));
+    size_t u = dl_times(sizeof(float), dl_times((size_t)q->panels, (size_t)q->u_panel));
+    char *block = dl_workspace_take(dl_plus(u, dl_times(q->scratch_each, (size_t)threads)));
     if (block == NULL) return -1;
-    if (bias) { /* whole vectors are read from it */
-        q->bias = memset(block, 0, padded);
-        memcpy(block, bias, (size_t)q->K * sizeof(float));
+    q->u = (float *)block;
+    q->scratch = (float *)(block + u);
+    in_parallel(q, q->in.C * q->K > 1024 ? threads : 1, weights_body);
+    in_parallel(q, threads, tiles_body);
+    dl_workspace_give(block);
+    return 0;
+}
+
+/* -- by columns -- */
+
+static void input_body(void *arg, int id, int threads) {
+    struct forward *q = arg;
+    (void)threads;
+    for (ptrdiff_t t; (t = FEW_TILES * dl_next(&q->next)) < q->count;)
+        input_tiles(q, q->first + t, MIN(FEW_TILES, q->count - t), q->v + t * q->pixel, own_scratch(q, id));
+}
+
+static void columns_body(void *arg, int id, int threads) {
+    struct forward *q = arg;
+    (void)threads;
+    float *taps = own_scratch(q, id), *m = taps + 9 * SLICE * q->k->panel, *u = m + q->planes * q->m_plane;
+    for (ptrdiff_t task; (task = dl_next(&q->next)) < q->panels * q->groups;) {
+        ptrdiff_t panel = task / q->groups, group = task % q->groups;
+        ptrdiff_t tile = q->count * group / q->groups, count = q->count * (group + 1) / q->groups - tile;
+        for (ptrdiff_t c0 = 0; c0 < q->in.C; c0 += SLICE) {
+            ptrdiff_t depth = MIN(SLICE, q->in.C - c0);
+            weight_slice(q, panel, c0, depth, u, taps);
+            const float *v = q->v + c0 / SLICE * q->v_slice + tile * q->pixel;
+            multiply(q, v, count, u, panel_width(q, panel), depth, c0 == 0, m);
+        }
+        output_tiles(q, q->first + tile, count, panel, m, taps);
     }
-    q->u = (float *)(block + padded);
-    q->scratch = (float *)(block + padded + u);
-    for (q->panel0 = 0; q->panel0 < panels; q->panel0 = q->panel1) {
-        q->panel1 = MIN(q->panel0 + q->slab, panels);
-        q->next = 0;
-        dl_parallel(q->in.C * q->K > 1024 ? threads : 1, weights_body, q);
-        q->next = 0;
-        dl_parallel(threads, tiles_body, q);
+}
+
+static int by_columns(struct forward *q, int threads) {
+    ptrdiff_t P = q->planes, panel = q->k->panel, points = q->k->points, number = sizeof(float);
+    q->chunk = MIN(q->tiles, MAX(CHUNK_BYTES / number / (P * q->in.wide), points));
+    ptrdiff_t most = MAX(PANEL_BYTES / number / (P * panel) / points * points, points);
+    q->group = dl_ceil_div(q->chunk, dl_ceil_div(q->chunk, most));
+    q->u_plane = dl_plane_distance(SLICE * panel);
+    q->m_plane = dl_plane_distance(q->group * panel);
+    q->pixel = SLICE; /* the slices apart, so that what is read together lies together */
+    q->v_plane = dl_plane_distance(q->chunk * q->pixel);
+    q->v_slice = P * q->v_plane;
+    ptrdiff_t multiplying = 9 * SLICE * panel + P * (q->m_plane + q->u_plane);
+    q->scratch_each = dl_round_up(sizeof(float) * (size_t)MAX(multiplying, P * q->in.wide), 64);
+    size_t v = dl_times(sizeof(float) * (size_t)q->v_slice, (size_t)dl_ceil_div(q->in.C, SLICE));
+    char *block = dl_workspace_take(dl_plus(v, dl_times(q->scratch_each, (size_t)threads)));
+    if (block == NULL) return -1;
+    q->v = (float *)block;
+    q->scratch = (float *)(block + v);
+    for (q->first = 0; q->first < q->tiles; q->first += q->chunk) {
+        q->count = MIN(q->chunk, q->tiles - q->first);
+        q->groups = dl_ceil_div(q->count, q->group);
+        in_parallel(q, threads, input_body);
+        in_parallel(q, threads, columns_body);
     }
     dl_workspace_give(block);
     return 0;
+}
+
+static int run(struct forward *q, const float *bias, int threads) {
+    float *padded = NULL;
+    if (bias) { /* whole vectors are read from it */
+        size_t size = sizeof(float) * (size_t)(q->panels * q->k->panel);
+        padded = dl_workspace_take(size);
+        if (padded == NULL) return -1;
+        memset(padded, 0, size);
+        q->bias = memcpy(padded, bias, (size_t)q->K * sizeof(float));
+    }
+    ptrdiff_t weights = q->planes * q->in.C * q->K * (ptrdiff_t)sizeof(float);
+    int failed = weights > WEIGHTS_BYTES ? by_columns(q, threads) : by_tiles(q, threads);
+    dl_workspace_give(padded);
+    return failed;
 }
 
 static double work(const struct dl_conv2d *s) {
@@ -194,7 +271,7 @@ static struct forward problem(const struct dl_winograd *f, const float *x, ptrdi
                               ptrdiff_t top, ptrdiff_t left, float *y, ptrdiff_t OH, ptrdiff_t OW, ptrdiff_t K) {
     const struct dl_kernels_f32 *k = &DL_PICK(dl_matrix_table)->f32;
     struct forward q = {
-        .k = k, .f = f, .y = y, .OH = OH, .OW = OW, .K = K, .planes = (f->m + 2) * (f->m + 2), 
+        .k = k, .f = f, .y = y, .OH = OH, .OW = OW, .K = K, .planes = (f->m + 2) * (f->m + 2), .panels = dl_ceil_div(K, k->panel),
         .in = {.x = x, .H = H, .W = W, .C = C, .wide = dl_round_up(C, k->vl), .edge = f->m + 2, .step = f->m, .top = top, .left = left,
                .rows = dl_ceil_div(OH, f->m), .columns = dl_ceil_div(OW, f->m)}};
     q.tiles = N * q.in.rows * q.in.columns;

@@ -68,9 +68,10 @@ SHAPES = [  # N, H, W, C, K, padding
     (1, 6, 70, 8, 9, (0, 0, 0, 0)),
     (2, 28, 28, 128, 128, (1, 1, 1, 1)),
     (1, 7, 7, 300, 290, (1, 1, 1, 1)),  # sums in parts
-    (1, 5, 6, 520, 520, (1, 1, 1, 1)),  # slabs of weights
+    (1, 5, 6, 520, 520, (1, 1, 1, 1)),  # large weights: by columns, slabs of dU
     (9, 64, 64, 16, 16, (1, 1, 1, 1)),  # shares of tiles in several blocks
-    (1, 150, 150, 48, 40, (1, 1, 1, 1)),  # chunks of tiles
+    (1, 150, 150, 48, 40, (1, 1, 1, 1)),  # chunks of tiles in the weight gradient
+    (1, 80, 80, 240, 260, (1, 1, 1, 1)),  # and in the others
 ]
 
 
