@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.option("--against", type=click.Choice(["torch"]), help="Also time PyTorch, in turn, in its faster variant.")
 @click.option("--threads", type=click.IntRange(0), default=0, help="Threads of both sides; 0 is one per core.")
 @click.option("--backend", metavar="NAME", help="Who computes.")
-@click.option("--rounds", type=click.IntRange(1), default=9, show_default=True, help="Alternating blocks per side.")
+@click.option("--rounds", type=click.IntRange(1), default=7, show_default=True, help="Alternating blocks per side.")
 @click.option("--tuned-malloc", is_flag=True, help="PyTorch's training steps keep freed memory, as dlkit's do.")
 @click.option("--list", "only_list", is_flag=True, help="Show what would be timed.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON list on stdout, an object for each case.")
