@@ -99,6 +99,9 @@ CALLS = [
     *conv((2, 9, 8, 4), (3, 2, 4, 17), (2, 1), (0, 1, 2, 1), (2, 3), 1),
     *conv((1, 9, 8, 6), (3, 3, 2, 9), (2, 2), (1, 1, 1, 1), (1, 1), 3),
     *conv((2, 7, 6, 5), (3, 3, 1, 5), (2, 1), (1, 0, 1, 1), (1, 2), 5),
+    *conv((3, 17, 40, 3), (5, 4, 3, 18), (2, 1), (2, 1, 0, 3), (1, 1), 1),
+    *conv((2, 70, 6, 1), (5, 5, 1, 6), (1, 1), (2, 2, 2, 2), (1, 1), 1),
+    *conv((2, 9, 8, 12), (3, 3, 12, 5), (2, 2), (1, 1, 1, 1), (1, 1), 1),
     *conv((2, 5, 4, 3), (1, 1, 3, 20), (1, 1), (0, 0, 0, 0), (1, 1), 1),
     *conv((1, 3, 3, 2), (5, 5, 2, 3), (3, 3), (2, 2, 2, 2), (1, 1), 1),
     *conv((0, 3, 3, 2), (3, 3, 2, 3), (1, 1), (1, 1, 1, 1), (1, 1), 1),
@@ -282,3 +285,29 @@ def test_without_numba_says_so():
 def test_compile_seconds_names_kernels():
     seconds = nb.compile_seconds()
     assert all(isinstance(s, float) for s in seconds.values())
+
+
+COMPILE = """
+import logging, sys, numpy as np
+logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(name)s %(message)s")
+from dlkit.backends import numba as nb
+nb.negative(np.ones(3))
+print(nb.compile_report(), nb.cached()["kernels"] > 0)
+"""
+
+
+def test_says_once_what_was_compiled_and_where_it_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    first, second = python(COMPILE).splitlines(), python(COMPILE).splitlines()
+    assert first[0].startswith("dlkit.numba compiled negative_each in ")
+    assert first[1].startswith("numba: compiled 1 kernel in ")
+    assert str(tmp_path) in first[1]
+    assert second == ["None True"]
+
+
+def test_another_cpu_takes_nothing_from_the_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    python(COMPILE)
+    monkeypatch.setenv("NUMBA_CPU_NAME", "generic")
+    monkeypatch.setenv("NUMBA_CPU_FEATURES", "")
+    assert "compiled 1 kernel" in python(COMPILE)

@@ -10,7 +10,7 @@ the logger "dlkit.numba" names each kernel at level INFO.
     _formulas     one scalar formula per function: no arrays, no loops
     _tile         hand-laid machine code: a small tile of a matrix product, held in registers
     _vector       hand-laid machine code: a constant matrix times a column of vectors
-    elementwise, activation    a formula in a loop          matmul, conv, winograd   tiles in loops
+    elementwise, activation    a formula in a loop          matmul, conv, narrow, winograd   tiles in loops
     reduce, loss, norm, pool, resample, optim               loops
 
 Threads split the output, or fixed chunks that are added up in order: any number of them gives the same bits.

@@ -170,7 +170,7 @@ def compile_report() -> str | None:
     if not seconds:
         return None
     kept = f"kept in {cache_folder()} for next time" if cache_folder() else "nowhere to keep them: set NUMBA_CACHE_DIR"
-    return f"numba: compiled {len(seconds)} kernels in {sum(seconds.values()):.0f} s ({kept})"
+    return f"numba: compiled {len(seconds)} kernel{'s' * (len(seconds) != 1)} in {sum(seconds.values()):.0f} s ({kept})"
 
 
 # -- arguments -------------------------------------------------------------------------------------

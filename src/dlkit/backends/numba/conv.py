@@ -9,19 +9,22 @@ Forward, the target is y and the source x, whose pixels lie a stride apart; back
 round, with the weights transposed. Each is a product of matrices (pixels × channels in) × (channels in ×
 channels out), made of tiles: no copy of the image is needed. Tables say which source row meets which target
 row, and which pixels are inside. One channel per group ("depthwise") has no product in it and gets plain
-loops. This is the only algorithm here, whatever `algorithm` asks for: the others compute the same sums.
+loops. Few channels in: `narrow`; 3×3 at stride 1: `winograd`, unless `algorithm` asks for
+another.
 """
 
 import numpy as np
 from numba import prange
 
 from dlkit.backends.contract import Decline
-from dlkit.backends.numba import winograd
+from dlkit.backends.numba import narrow, winograd
 from dlkit.backends.numba._compile import jit, kernel, or_empty, real
 from dlkit.backends.numba._tile import add_product, columns
 from dlkit.backends.numba.activation import FUSED, finish, finished
 from dlkit.backends.numba.matmul import product
 from dlkit.backends.reference.conv import output_size
+
+WINOGRAD = ("auto", "winograd")  # F(4×4, 3×3); who asks for "winograd2" wants its accuracy and gets the direct sum
 
 __all__ = ["conv2d_backward_input", "conv2d_backward_weight", "conv2d_forward"]
 
@@ -173,7 +176,11 @@ def conv2d_forward(x, w, b, stride, padding, dilation, groups, activation, algor
     OH, OW = output_size((H, W), (R, S), stride, padding, dilation)
     if (R, S, groups) == (1, 1, 1) and tuple(stride) == (1, 1) and not any(padding):
         return product(x.reshape(1, N * H * W, C), w[0], False, False, b, activation).reshape(N, H, W, K)
-    if winograd.suits(x.dtype, (R, S), stride, dilation, groups, (C, K), (OH, OW)) and N:
+    if narrow.suits(C, dilation, groups) and N * OH * OW * R * S:
+        y = np.empty((N, OH, OW, K), x.dtype)
+        narrow.forward(x, w, b, stride, padding, activation == "relu", y)
+        return finished(y, activation)
+    if algorithm in WINOGRAD and winograd.suits(x.dtype, (R, S), stride, dilation, groups, (C, K), (OH, OW)) and N:
         y = np.empty((N, OH, OW, K), x.dtype)
         winograd.correlate_tiles(x, w, False, b, padding[0], padding[2], activation == "relu", y)
         return finished(y, activation)
@@ -187,8 +194,12 @@ def conv2d_forward(x, w, b, stride, padding, dilation, groups, activation, algor
 def conv2d_backward_input(dy, w, size, stride, padding, dilation, groups, algorithm="auto"):
     (N, OH, OW, K), (R, S, C_G, _), (H, W) = dy.shape, w.shape, size
     before = R - 1 - padding[0], S - 1 - padding[2]
-    if winograd.suits(dy.dtype, (R, S), stride, dilation, groups, (C_G, K), size) and N:
+    if algorithm in WINOGRAD and winograd.suits(dy.dtype, (R, S), stride, dilation, groups, (C_G, K), size) and N:
         return winograd.correlate_tiles(dy, w, True, None, *before, False, np.empty((N, H, W, C_G), dy.dtype))
+    if narrow.suits(K, dilation, groups) and tuple(stride) == (1, 1) and min(before) >= 0 and N * H * W * R * S * C_G:
+        dx, turned = np.empty((N, H, W, C_G), dy.dtype), np.ascontiguousarray(w[::-1, ::-1].swapaxes(2, 3))
+        narrow.forward(dy, turned, None, stride, (before[0], 0, before[1], 0), False, dx)
+        return dx
     rows = rows_meeting(H, OH, R, stride[0], padding[0], dilation[0])
     taps = columns_met(W, OW, S, stride[1], padding[2], dilation[1])
     w = w.reshape(R, S, C_G, groups, K // groups).transpose(0, 1, 3, 4, 2)
@@ -250,7 +261,9 @@ def backward_weight_depthwise(x, dy, rows, taps, step, sums):
 @real
 def conv2d_backward_weight(x, dy, kernel, stride, padding, dilation, groups, algorithm="auto"):
     (N, H, W, C), (_, OH, OW, K), (R, S) = x.shape, dy.shape, kernel
-    if winograd.suits(x.dtype, kernel, stride, dilation, groups, (C, K), (OH, OW)) and N:
+    if narrow.suits(C, dilation, groups) and N * OH * OW * R * S:
+        return narrow.gradient_of_weights(x, dy, kernel, stride, padding)
+    if algorithm in WINOGRAD and winograd.suits(x.dtype, kernel, stride, dilation, groups, (C, K), (OH, OW)) and N:
         return winograd.gradient_of_weights(x, dy, padding[0], padding[2])
     C_G, K_G, work = C // groups, K // groups, dy.size * R * S * (C // groups) // 8
     rows = rows_met(H, OH, R, stride[0], padding[0], dilation[0])
@@ -263,8 +276,8 @@ def conv2d_backward_weight(x, dy, kernel, stride, padding, dilation, groups, alg
     NR = columns(x.dtype)
     width = -(-K_G // NR) * NR
     if width != K_G:
-        narrow, dy = dy, np.zeros((N, OH, OW, groups, width), x.dtype)
-        dy[..., :K_G] = narrow.reshape(N, OH, OW, groups, K_G)
+        unpadded, dy = dy, np.zeros((N, OH, OW, groups, width), x.dtype)
+        dy[..., :K_G] = unpadded.reshape(N, OH, OW, groups, K_G)
         dy = dy.reshape(N, OH, OW, groups * width)
     sums = np.zeros((chunks, R, S, groups, C_G, width), x.dtype)
     backward_weight(work, x, dy, rows, taps, stride[1], sums)

@@ -80,7 +80,7 @@ def multiply_block(task, a, transposed, panels, bias, relu, y):
             b0 = ((n % panels.shape[0] * P + o0 // NR + strip) * I + i0) * NR
             for t in range(tiles):
                 c0 = (t * TILE * strips + strip) * NR
-                add_six(c, c0, strips * NR, packed, t * DEPTH * TILE, 1, TILE, panels, b0, NR, depth)
+                add_six(c, c0, strips * NR, packed, t * DEPTH * TILE, 1, TILE, panels, b0, NR, depth, 1, 0, 0)
 
     for row in range(rows):
         for o in range(width):
