@@ -16,6 +16,20 @@ cdef extern from "dl_pointwise.h" nogil:
         DL_NORM_NONE
         DL_NORM_RELU
         DL_NORM_LEAKY_RELU
+    enum:
+        DL_AXES
+    struct dl_box:
+        long axes
+        long size[DL_AXES]
+        long from_ "from"[DL_AXES]
+        long to[DL_AXES]
+    struct dl_step:
+        void *p
+        const void *g
+        void *state
+        void *more
+        double decay
+        long n
     struct dl_pool:
         long n, h, w, c, oh, ow, r, s, stride_h, stride_w, top, left
 
@@ -76,6 +90,8 @@ cdef extern from "dl_pointwise.h" nogil:
         void (*avg_pool2d_forward[2])(const void *x, void *y, const dl_pool *g) noexcept nogil
         void (*avg_pool2d_backward[2])(const void *dy, void *dx, const dl_pool *g) noexcept nogil
         int (*adaptive_avg_pool2d_forward[2])(const void *x, void *y, const dl_pool *g) noexcept nogil
+        void (*fill[2])(void *y, double value, long n) noexcept nogil
+        void (*copy_box[2])(const void *x, void *y, const dl_box *b) noexcept nogil
         void (*adaptive_avg_pool2d_backward[2])(const void *dy, void *dx, const dl_pool *g) noexcept nogil
         int (*batch_norm_forward[2])(const void *x, const void *gamma, const void *beta, const void *residual,
             double eps, dl_norm_activation act, double below, void *y, void *mean, void *inv_std, long m,
@@ -96,11 +112,10 @@ cdef extern from "dl_pointwise.h" nogil:
             long ow, int align_corners) noexcept nogil
         void (*add_into[2])(void *x, const void *y, long n) noexcept nogil
         void (*scale_into[2])(void *x, double factor, long n) noexcept nogil
-        void (*sgd_step[2])(void *p, const void *g, void *velocity, double lr, double momentum, int nesterov,
-            double weight_decay, long n) noexcept nogil
-        void (*rmsprop_step[2])(void *p, const void *g, void *square, void *velocity, double lr, double rho,
-            double eps, double momentum, double weight_decay, long n) noexcept nogil
-        void (*adam_step[2])(void *p, const void *g, void *m, void *v, double lr, double beta1, double beta2,
-            double eps, double weight_decay, int decoupled, long t, long n) noexcept nogil
+        void (*sgd_step[2])(const dl_step *steps, long count, double lr, double momentum, int nesterov) noexcept nogil
+        void (*rmsprop_step[2])(const dl_step *steps, long count, double lr, double rho, double eps,
+            double momentum) noexcept nogil
+        void (*adam_step[2])(const dl_step *steps, long count, double lr, double beta1, double beta2, double eps,
+            int decoupled, long t) noexcept nogil
 
     const dl_pointwise *dl_pointwise_kernels()

@@ -4,6 +4,8 @@ Names, arguments and results are those of dlkit/backends/contract.py, except tha
 (dtype, memory layout, shapes) returns None; `why_not(*arrays)` says why. Nothing here computes.
 """
 
+from numpy import empty
+
 cimport numpy as cnp
 from cpython.float cimport PyFloat_CheckExact
 from cpython.long cimport PyLong_CheckExact
@@ -518,6 +520,67 @@ def adaptive_avg_pool2d_backward(dy, image):
     return dx
 
 
+# -- shape ------------------------------------------------------------------------------------------------------------------
+
+cdef bint boxed(x, y, dl_box *b) noexcept:
+    """Fills b for a copy of x into y, of one shape and type; False where a last axis is not contiguous. Axes that lie
+    behind each other in both are taken together."""
+    cdef int i, d = cnp.PyArray_NDIM(<cnp.ndarray>x)
+    cdef long item = cnp.PyArray_ITEMSIZE(<cnp.ndarray>x), n, from_, to
+    b.axes = 0
+    for i in range(d):
+        n = dim(x, i)
+        from_ = cnp.PyArray_STRIDE(<cnp.ndarray>x, i)
+        to = cnp.PyArray_STRIDE(<cnp.ndarray>y, i)
+        if n == 1:
+            continue
+        if from_ % item or to % item or b.axes == DL_AXES:
+            return False
+        from_, to = from_ // item, to // item
+        if b.axes and b.from_[b.axes - 1] == n * from_ and b.to[b.axes - 1] == n * to:
+            b.axes -= 1
+            n *= b.size[b.axes]
+        b.size[b.axes], b.from_[b.axes], b.to[b.axes] = n, from_, to
+        b.axes += 1
+    if b.axes == 0:
+        b.axes, b.size[0], b.from_[0], b.to[0] = 1, 1, 1, 1
+    return b.from_[b.axes - 1] == 1 and b.to[b.axes - 1] == 1
+
+
+cdef inline int real_anywhere(object x) noexcept:
+    """`real`, of an array that need not be contiguous."""
+    if (not cnp.PyArray_Check(x) or not cnp.PyArray_ISALIGNED(<cnp.ndarray>x)
+            or not cnp.PyArray_ISNOTSWAPPED(<cnp.ndarray>x)):
+        return -1
+    return (0 if cnp.PyArray_TYPE(<cnp.ndarray>x) == cnp.NPY_FLOAT else
+            1 if cnp.PyArray_TYPE(<cnp.ndarray>x) == cnp.NPY_DOUBLE else -1)
+
+
+def copy_into(x, y):
+    """y[...] = x, views with any strides but along the last axis; they must not overlap."""
+    cdef dl_box b
+    cdef int t = real_anywhere(x)
+    if t < 0 or real_anywhere(y) != t or not same_shape(x, y) or not boxed(x, y, &b):
+        return None
+    if size(x):
+        thread = leave(size(x))
+        T.copy_box[t](data(x), data(y), &b)
+        enter(thread)
+    return True
+
+
+def full(x, shape, double value):
+    """An array of x's type."""
+    cdef int t = real_anywhere(x)
+    if t < 0:
+        return None
+    y = empty(shape, x.dtype)
+    thread = leave(size(y))
+    T.fill[t](data(y), value, size(y))
+    enter(thread)
+    return y
+
+
 # -- normalisation ----------------------------------------------------------------------------------------------------------
 
 cdef int norm_activation(object x, object residual, object activation) noexcept:
@@ -670,31 +733,65 @@ def scale_into(x, double factor):
     return True
 
 
-def sgd_step(p, g, velocity, double lr, double momentum, bint nesterov, double weight_decay):
-    if not fit_for_step(p, g, velocity, None):
+cdef object parameters(list ps, list gs, list states, list more, list decays):
+    """(an array of bytes that holds the dl_steps, what must stay alive meanwhile), or None where an array does not fit."""
+    cdef cnp.npy_intp room = len(ps) * sizeof(dl_step)
+    steps = cnp.PyArray_EMPTY(1, &room, cnp.NPY_UINT8, 0)
+    cdef dl_step *step = <dl_step *>data(steps)
+    cdef int t = real(ps[0]) if ps else -1
+    if t < 0 or len(gs) != len(ps) or len(decays) != len(ps):
         return None
-    thread = leave(size(p))
-    T.sgd_step[real(p)](data(p), data(g), data(velocity), lr, momentum, nesterov, weight_decay, size(p))
-    enter(thread)
+    keep = []
+    for i in range(len(ps)):
+        g = gs[i]
+        if cnp.PyArray_Check(g) and not PyArray_ISCARRAY_RO(<cnp.ndarray>g):
+            g = cnp.PyArray_GETCONTIGUOUS(<cnp.ndarray>g)
+        state = None if states is None else states[i]
+        other = None if more is None else more[i]
+        if real(ps[i]) != t or not fit_for_step(ps[i], g, state, other):
+            return None
+        keep.append(g)
+        step[i].p, step[i].g, step[i].state, step[i].more = data(ps[i]), data(g), data(state), data(other)
+        step[i].decay, step[i].n = decays[i], size(g)
+    return steps, keep
+
+
+def sgd_step(list ps, list gs, list velocities, double lr, double momentum, bint nesterov, list weight_decays):
+    cdef int t
+    found = parameters(ps, gs, velocities, None, weight_decays)
+    if found is None:
+        return None
+    t = real(ps[0])
+    cdef dl_step *steps = <dl_step *>data(found[0])
+    cdef long count = len(ps)
+    with nogil:
+        T.sgd_step[t](steps, count, lr, momentum, nesterov)
     return True
 
 
-def rmsprop_step(p, g, square, velocity, double lr, double rho, double eps, double momentum, double weight_decay):
-    if square is None or not fit_for_step(p, g, square, velocity):
+def rmsprop_step(list ps, list gs, list squares, list velocities, double lr, double rho, double eps, double momentum,
+                 list weight_decays):
+    cdef int t
+    found = None if squares is None else parameters(ps, gs, squares, velocities, weight_decays)
+    if found is None:
         return None
-    thread = leave(size(p))
-    T.rmsprop_step[real(p)](
-        data(p), data(g), data(square), data(velocity), lr, rho, eps, momentum, weight_decay, size(p))
-    enter(thread)
+    t = real(ps[0])
+    cdef dl_step *steps = <dl_step *>data(found[0])
+    cdef long count = len(ps)
+    with nogil:
+        T.rmsprop_step[t](steps, count, lr, rho, eps, momentum)
     return True
 
 
-def adam_step(p, g, m, v, double lr, double beta1, double beta2, double eps, double weight_decay, bint decoupled,
-              long step):
-    if m is None or v is None or not fit_for_step(p, g, m, v):
+def adam_step(list ps, list gs, list ms, list vs, double lr, double beta1, double beta2, double eps,
+              list weight_decays, bint decoupled, long step):
+    cdef int t
+    found = None if ms is None or vs is None else parameters(ps, gs, ms, vs, weight_decays)
+    if found is None:
         return None
-    thread = leave(size(p))
-    T.adam_step[real(p)](
-        data(p), data(g), data(m), data(v), lr, beta1, beta2, eps, weight_decay, decoupled, step, size(p))
-    enter(thread)
+    t = real(ps[0])
+    cdef dl_step *steps = <dl_step *>data(found[0])
+    cdef long count = len(ps)
+    with nogil:
+        T.adam_step[t](steps, count, lr, beta1, beta2, eps, decoupled, step)
     return True

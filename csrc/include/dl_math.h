@@ -206,17 +206,18 @@ DL_INLINE REAL M(phi_from)(REAL x, REAL gauss) {
     p = p * t - 0x1.15c084bb9e8d8p-3;
     p = p * t + 0x1.40c522d7e4987p+0;
 #else
-    REAL p = -0.0002690068022f;
-    p = p * t - 0.000775897423f;
-    p = p * t + 0.002009782327f;
-    p = p * t + 0.00257290446f;
-    p = p * t - 0.02380005901f;
-    p = p * t + 0.06829274811f;
-    p = p * t - 0.119270944f;
-    p = p * t + 0.1296468575f;
-    p = p * t - 0.04756237295f;
-    p = p * t - 0.1356211556f;
-    p = p * t + 1.253008059f;
+    REAL w = t * t; /* even and odd powers apart: two chains of additions wait half as long as one */
+    REAL even = -0.0002690068022f, odd = -0.000775897423f;
+    even = even * w + 0.002009782327f;
+    odd = odd * w + 0.00257290446f;
+    even = even * w - 0.02380005901f;
+    odd = odd * w + 0.06829274811f;
+    even = even * w - 0.119270944f;
+    odd = odd * w + 0.1296468575f;
+    even = even * w - 0.04756237295f;
+    odd = odd * w - 0.1356211556f;
+    even = even * w + 1.253008059f;
+    REAL p = odd * t + even;
 #endif
     REAL tail = (REAL)0.5 * gauss * (p / (1 + 2 * u)); /* p / (1 + 2u) = e^(u^2) erfc(u) */
     return M(choose)(x > 0, 1 - tail, tail);

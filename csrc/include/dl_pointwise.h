@@ -22,6 +22,20 @@ struct dl_pool { /* x [n, h, w, c], y [n, oh, ow, c], window [r, s] */
     long n, h, w, c, oh, ow, r, s, stride_h, stride_w, top, left;
 };
 
+enum { DL_AXES = 32 };
+
+struct dl_box { /* the same box in two arrays, strides in elements; along the last axis both strides are 1 */
+    long axes, size[DL_AXES], from[DL_AXES], to[DL_AXES];
+};
+
+struct dl_step { /* one parameter of n elements, its gradient, its state (velocity; square, velocity; m, v) or NULL */
+    void *p;
+    const void *g;
+    void *state, *more;
+    double decay;
+    long n;
+};
+
 #define DL_UNARY (const void *x, void *y, double p, double q, long n)
 #define DL_SLOPE (const void *dy, const void *xy, void *dx, double p, long n)
 #define DL_BINARY (const void *a, const void *b, void *y, double number, long n, long c, enum dl_operands operands)
@@ -64,6 +78,8 @@ typedef void(*dl_rows_backward) DL_ROWS_BACKWARD;
     K(void, avg_pool2d_backward, (const void *dy, void *dx, const struct dl_pool *g))                               \
     /* of struct dl_pool only n, h, w, c, oh, ow are read */                                                        \
     K(int, adaptive_avg_pool2d_forward, (const void *x, void *y, const struct dl_pool *g))                          \
+    K(void, fill, (void *y, double value, long n))                                                                  \
+    K(void, copy_box, (const void *x, void *y, const struct dl_box *b))                                             \
     K(void, adaptive_avg_pool2d_backward, (const void *dy, void *dx, const struct dl_pool *g))                      \
     K(int, batch_norm_forward, (const void *x, const void *gamma, const void *beta, const void *residual,           \
                                 double eps, enum dl_norm_activation act, double below, void *y, void *mean,         \
@@ -80,12 +96,12 @@ typedef void(*dl_rows_backward) DL_ROWS_BACKWARD;
     /* in place */                                                                                                  \
     K(void, add_into, (void *x, const void *y, long n))                                                             \
     K(void, scale_into, (void *x, double factor, long n))                                                           \
-    K(void, sgd_step, (void *p, const void *g, void *velocity, double lr, double momentum, int nesterov,            \
-                       double weight_decay, long n)) /* velocity may be NULL */                                     \
-    K(void, rmsprop_step, (void *p, const void *g, void *square, void *velocity, double lr, double rho, double eps, \
-                           double momentum, double weight_decay, long n)) /* velocity may be NULL */                \
-    K(void, adam_step, (void *p, const void *g, void *m, void *v, double lr, double beta1, double beta2, double eps, \
-                        double weight_decay, int decoupled, long t, long n))
+    /* optimiser steps, in place, of `count` parameters; t = 1, 2, ... */                                           \
+    K(void, sgd_step, (const struct dl_step *steps, long count, double lr, double momentum, int nesterov))          \
+    K(void, rmsprop_step, (const struct dl_step *steps, long count, double lr, double rho, double eps,              \
+                           double momentum))                                                                        \
+    K(void, adam_step, (const struct dl_step *steps, long count, double lr, double beta1, double beta2, double eps, \
+                        int decoupled, long t))
 
 struct dl_pointwise {
 #define DL_FIELD(result, name, arguments) result(*name[2]) arguments;

@@ -1,6 +1,7 @@
 /* The only place that knows OpenMP, so that a build without it works on one thread. */
 #ifndef DL_THREADS_H
 #define DL_THREADS_H
+#include "dl_denormals.h"
 #ifdef _OPENMP
 #include <omp.h>
 #define DL_PRAGMA(x) _Pragma(#x)
@@ -15,16 +16,22 @@ static inline void dl_set_threads(int n) { (void)n; }
 static inline int dl_has_openmp(void) { return 0; }
 #endif
 
-/* body(arg, id, n) on n <= threads threads, id = 0 ... n-1; on the caller's alone when threads <= 1. */
+static inline void dl_run_flushed(void (*body)(void *, int, int), void *arg, int id, int n) {
+    const dl_float_mode before = dl_flush_denormals();
+    body(arg, id, n);
+    dl_restore_denormals(before);
+}
+
+/* body(arg, id, n) on n <= threads threads, id = 0 ... n-1; on the caller's alone when threads <= 1. Denormals are 0. */
 static inline void dl_parallel(int threads, void (*body)(void *, int, int), void *arg) {
 #ifdef _OPENMP
     if (threads > 1) {
         DL_PRAGMA(omp parallel num_threads(threads))
-        body(arg, omp_get_thread_num(), omp_get_num_threads());
+        dl_run_flushed(body, arg, omp_get_thread_num(), omp_get_num_threads());
         return;
     }
 #endif
     (void)threads;
-    body(arg, 0, 1);
+    dl_run_flushed(body, arg, 0, 1);
 }
 #endif

@@ -13,13 +13,13 @@ from threadpoolctl import threadpool_limits
 pytest.importorskip("dlkit._native.pointwise")
 
 from dlkit.backends.contract import Decline
-from dlkit.backends.native import activation, elementwise, loss, norm, optim, pool, reduce, resample
+from dlkit.backends.native import activation, elementwise, loss, matrix, norm, optim, pool, reduce, resample, shape
 
 DTYPES = [np.float32, np.float64]
 SIZES = [0, 1, 7, 33, 1000, 100_003]
 BOUND64 = 2e-15
 BOUND = {
-    "exp": 2e-7, "sigmoid": 2.5e-7, "tanh": 3e-7, "elu": 3e-7, "gelu": 4e-7, "silu": 3e-7, "softplus": 3e-7,
+    "exp": 2e-7, "sigmoid": 2.5e-7, "tanh": 3e-7, "elu": 3e-7, "gelu": 4.5e-7, "silu": 3e-7, "softplus": 3e-7,
     "sigmoid_backward": 3e-7, "tanh_backward": 3e-7, "elu_backward": 3e-7, "gelu_backward": 4e-7,
     "silu_backward": 4e-7, "softplus_backward": 3e-7,
     "softmax": 5e-7, "cross_entropy": 5e-7, "sum": 3e-7, "pool": 3e-7, "batch_norm": 1e-6, "step": 5e-7,
@@ -566,6 +566,23 @@ def in_place(f, arrays, *more):
     return results[0]
 
 
+def alone(step):
+    """A step of one parameter beside others: arrays in, one of each list is looked at."""
+
+    def run(*args):
+        arrays = [a for a in args if a is None or isinstance(a, np.ndarray)]
+        others = [[None if a is None else np.full(5, 0.25, a.dtype) for a in arrays] for _ in range(2)]
+        lists = [None if a is None else [x, a, y] for x, a, y in zip(others[0], arrays, others[1])]
+        rest = [[0.5, a, 0.5] if isinstance(a, Decay) else a for a in args[len(arrays) :]]
+        return step(*lists, *rest)
+
+    return run
+
+
+class Decay(float):
+    """Weight decay, of which a step takes a list."""
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n", SIZES)
 @pytest.mark.parametrize(("momentum", "nesterov"), [(None, False), (0.0, False), (0.9, False), (0.9, True)])
@@ -573,7 +590,7 @@ def test_sgd_step(n, momentum, nesterov, dtype):
     p, g, v = (draw(n, dtype, i) for i in range(3))
     v = None if momentum is None else v
     momentum = momentum or 0.0
-    q, h, u = in_place(optim.sgd_step, (p, g, v), 0.1, momentum, nesterov, 0.01)
+    q, h, u = in_place(alone(optim.sgd_step), (p, g, v), 0.1, momentum, nesterov, Decay(0.01))
     np.testing.assert_array_equal(h, g)
     slope = g.astype(np.float64) + 0.01 * p.astype(np.float64)
     want_v = momentum * (0 if v is None else v.astype(np.float64)) + slope
@@ -589,7 +606,7 @@ def test_rmsprop_step(n, momentum, dtype):
     p, g, v = (draw(n, dtype, i) for i in range(3))
     s = np.abs(draw(n, dtype, 4))
     v = None if momentum is None else v
-    q, h, t, u = in_place(optim.rmsprop_step, (p, g, s, v), 0.01, 0.99, 1e-8, momentum or 0.0, 0.01)
+    q, h, t, u = in_place(alone(optim.rmsprop_step), (p, g, s, v), 0.01, 0.99, 1e-8, momentum or 0.0, Decay(0.01))
     np.testing.assert_array_equal(h, g)
     slope = g.astype(np.float64) + 0.01 * p.astype(np.float64)
     want_s = 0.99 * s.astype(np.float64) + 0.01 * slope**2
@@ -607,7 +624,7 @@ def test_rmsprop_step(n, momentum, dtype):
 def test_adam_step(n, decay, decoupled, t, dtype):
     p, g, m = (draw(n, dtype, i) for i in range(3))
     v = np.abs(draw(n, dtype, 4))
-    q, h, a, b = in_place(optim.adam_step, (p, g, m, v), 1e-3, 0.9, 0.999, 1e-8, decay, decoupled, t)
+    q, h, a, b = in_place(alone(optim.adam_step), (p, g, m, v), 1e-3, 0.9, 0.999, 1e-8, Decay(decay), decoupled, t)
     np.testing.assert_array_equal(h, g)
     p64 = p.astype(np.float64)
     slope = g.astype(np.float64) + (0 if decoupled else decay * p64)
@@ -639,8 +656,107 @@ def test_in_place_declines():
     assert isinstance(optim.add_into(fixed, x), Decline)
     assert isinstance(optim.add_into(x[1:], x[:-1]), Decline)
     assert isinstance(optim.add_into(x[::2], x[::2]), Decline)
-    assert isinstance(optim.sgd_step(x, x[:5].copy(), None, 0.1, 0, False, 0), Decline)
-    assert isinstance(optim.adam_step(x, x.astype(np.float64), x, x, 0.1, 0.9, 0.99, 1e-8, 0, False, 1), Decline)
+    assert isinstance(optim.sgd_step([x], [x[:5].copy()], None, 0.1, 0, False, [0]), Decline)
+    assert isinstance(
+        optim.adam_step([x], [x.astype(np.float64)], [x], [x], 0.1, 0.9, 0.99, 1e-8, [0], False, 1), Decline
+    )
+
+
+def test_a_group_of_steps_is_all_or_nothing():
+    p, q, g = np.ones(10, np.float32), np.ones(10, np.float32), np.ones((10, 2), np.float32)[:, 0]
+    assert optim.sgd_step([p, q], [g, g], None, 0.5, 0, False, [0.0, 0.0]) is None  # a gradient may be a view
+    assert p.tolist() == q.tolist() == [0.5] * 10
+    assert isinstance(optim.sgd_step([p, q[::2]], [g, g[::2]], None, 0.5, 0, False, [0.0, 0.0]), Decline)
+    assert p.tolist() == [0.5] * 10
+
+
+# -- denormals --------------------------------------------------------------------------------------------------------------------------------
+
+
+def denormals_live():
+    return np.multiply(np.float32(1e-20), np.float32(1e-20)) > 0
+
+
+@pytest.mark.parametrize("n", [10, 200_000])
+def test_products_and_steps_flush_denormals_and_only_they(n):
+    tiny = np.full(n, 1e-40, np.float32)
+    v = tiny.copy()
+    optim.sgd_step([np.ones(n, np.float32)], [np.zeros(n, np.float32)], [v], 0.1, 0.9, False, [0.0])
+    assert not v.any()  # a moment that has died away
+    assert denormals_live()
+    assert elementwise.multiply(tiny, 0.5).all()
+    product = matrix.matmul(np.full((n, 1), 1e-20, np.float32), np.full((1, 3), 1e-20, np.float32))
+    assert not product.any()
+    assert denormals_live()
+    one, zero = np.ones(1, np.float32), np.zeros(1, np.float32)
+    y, _, _ = norm.batch_norm_forward(tiny[:, None], one, zero, None, 1e-5, None, 0.0)
+    assert not y.any()
+    assert denormals_live()
+
+
+# -- shape ------------------------------------------------------------------------------------------------------------------------------------
+
+BOXES = [
+    ((64, 40, 10), (slice(None), slice(None, None, 2))),
+    ((64, 40, 10), (slice(None, None, -1), slice(3, 39, 3), slice(2, 9))),
+    ((40, 40, 12), (slice(None), slice(None), slice(8, 12))),
+    ((3, 20_000), (1,)),
+    ((5, 7, 900), (slice(1, 4), None, 2)),
+    ((2, 9, 1, 1000), (slice(None), slice(None, None, 3))),
+    ((300, 100), (slice(None), 5)),
+    ((300, 100), (np.array([3, 3, 1]),)),
+]
+
+
+@pytest.fixture
+def any_size(monkeypatch):
+    monkeypatch.setattr(shape, "MANY", 0)
+
+
+def unless_declined(f, *args):
+    return None if isinstance(f(*args), Decline) else check(f, *args)
+
+
+@pytest.mark.usefixtures("any_size")
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("size", "index"), BOXES)
+def test_take(size, index, dtype):
+    x = draw(size, dtype)
+    taken = unless_declined(shape.take, x, index)
+    if taken is None:  # strides along the last axis, an array
+        assert isinstance(index[-1], (int, np.ndarray))
+        return
+    np.testing.assert_array_equal(taken, x[index], strict=True)
+    assert taken.flags.c_contiguous
+    assert not np.shares_memory(taken, x)
+    dx = np.zeros_like(x)
+    dx[index] = taken
+    np.testing.assert_array_equal(check(shape.take_backward, taken, index, size), dx, strict=True)
+
+
+@pytest.mark.usefixtures("any_size")
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_concat_and_copy(axis, dtype):
+    xs = [draw([n if i == axis else size for i, size in enumerate((30, 40, 50))], dtype, n) for n in (1, 64, 0, 3)]
+    joined = unless_declined(shape.concat, xs, axis)
+    if joined is not None:
+        np.testing.assert_array_equal(joined, np.concatenate(xs, axis), strict=True)
+    x = draw((20, 30, 40), dtype)
+    for y in (x, x.transpose(1, 0, 2), x[::2, ::-1], np.broadcast_to(x[:1], x.shape), x[:, :, 3:30]):
+        np.testing.assert_array_equal(shape.copy(y), y, strict=True)
+        assert shape.copy(y).flags.c_contiguous
+
+
+@pytest.mark.usefixtures("any_size")
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("widths", [((0, 0), (1, 2), (3, 0), (0, 0)), ((0, 0), (0, 0), (0, 0), (0, 7)), ((0, 0),) * 4])
+def test_pad(widths, dtype):
+    x = draw((3, 20, 10, 8), dtype)
+    y = check(shape.pad, x, widths, "constant", 1.5)
+    np.testing.assert_array_equal(y, np.pad(x, widths, constant_values=1.5), strict=True)
+    np.testing.assert_array_equal(check(shape.pad_backward, y, widths, "constant"), x, strict=True)
+    assert isinstance(shape.pad(x, widths, "reflect", 0.0), Decline)
 
 
 # -- resampling ---------------------------------------------------------------------------------------------------------------------------

@@ -119,9 +119,9 @@ CALLS = [
     *(("cross_entropy_backward", ROWS[:, 0], ref.softmax(ROWS, 1), LABELS, w, s) for w, s in (
         (None, 0.0), (COLUMN[0], 0.1),
     )),
-    *(("sgd_step", X, Z, v, 0.1, 0.9, nesterov, 0.01) for v in (None, Y) for nesterov in (False, True)),
-    *(("rmsprop_step", X, Z, POSITIVE, v, 0.1, 0.9, 1e-8, 0.9, 0.01) for v in (None, Y)),
-    *(("adam_step", X, Z, Y, POSITIVE, 0.1, 0.9, 0.99, 1e-8, 0.01, d, 3) for d in (False, True)),
+    *(("sgd_step", [X, ROWS], [Z, ROWS[::-1]], v, 0.1, 0.9, nesterov, [0.01, 0.0]) for v in (None, [Y, 2 * ROWS]) for nesterov in (False, True)),
+    *(("rmsprop_step", [X], [Z], [POSITIVE], v, 0.1, 0.9, 1e-8, 0.9, [0.01]) for v in (None, [Y])),
+    *(("adam_step", [X], [Z], [Y], [POSITIVE], 0.1, 0.9, 0.99, 1e-8, [0.01], d, 3) for d in (False, True)),
     ("add_into", X, Z), ("scale_into", X, 0.3),
 ]  # fmt: skip
 
@@ -131,10 +131,19 @@ def named(calls):
 
 
 def as_dtype(arguments, dtype):
-    """Copies of the arguments, the real arrays among them as `dtype`."""
-    return [
-        np.array(a, dtype=dtype if a.dtype.kind == "f" else None) if isinstance(a, np.ndarray) else a for a in arguments
-    ]
+    """Copies of the arguments, the real arrays among them, and in lists, as `dtype`."""
+
+    def copied(a):
+        if isinstance(a, list):
+            return [copied(part) for part in a]
+        return np.array(a, dtype=dtype if a.dtype.kind == "f" else None) if isinstance(a, np.ndarray) else a
+
+    return [copied(a) for a in arguments]
+
+
+def arrays(arguments):
+    flat = [part for a in arguments for part in (a if isinstance(a, list) else [a])]
+    return [a for a in flat if isinstance(a, np.ndarray)]
 
 
 def parts(result):
@@ -162,12 +171,11 @@ def test_agrees_with_reference(name, arguments, dtype):
     actual = getattr(nb, name)(*mine)
     tolerance = 1e-10 if dtype == np.float64 else 3e-5
     check(actual, expected, tolerance)
-    for a, b, unmodified in zip(mine, theirs, before):
-        if isinstance(a, np.ndarray):
-            if name.endswith(("_step", "_into")):
-                np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
-            else:
-                np.testing.assert_array_equal(a, unmodified)
+    for a, b, unmodified in zip(arrays(mine), arrays(theirs), arrays(before)):
+        if name.endswith(("_step", "_into")):
+            np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+        else:
+            np.testing.assert_array_equal(a, unmodified)
 
 
 @pytest.mark.parametrize("name", KERNELS)

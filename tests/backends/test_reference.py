@@ -618,26 +618,26 @@ def test_cross_entropy_far_out():
 
 def test_sgd():
     p, g, v = np.array([1.0]), frozen(np.array([2.0])), np.array([4.0])
-    ref.sgd_step(p, g, None, 0.5, 0.0, False, 0.0)
+    ref.sgd_step([p], [g], None, 0.5, 0.0, False, [0.0])
     assert p == 0
     p[:] = 1
-    ref.sgd_step(p, g, v, 0.5, 0.25, False, 1.0)  # g = 3, v = 1 + 3, p = 1 - 2
+    ref.sgd_step([p], [g], [v], 0.5, 0.25, False, [1.0])  # g = 3, v = 1 + 3, p = 1 - 2
     assert (v, p) == (4, -1)
     p[:] = 1
-    ref.sgd_step(p, g, v, 0.5, 0.25, True, 1.0)  # g = 3, v = 4, p = 1 - ½ (3 + 1)
+    ref.sgd_step([p], [g], [v], 0.5, 0.25, True, [1.0])  # g = 3, v = 4, p = 1 - ½ (3 + 1)
     assert (v, p) == (4, -1)
     v[:] = 8
-    ref.sgd_step(p, g, v, 0.5, 0.5, True, 0.0)  # g = 2, v = 6, p = -1 - ½ (2 + 3)
+    ref.sgd_step([p], [g], [v], 0.5, 0.5, True, [0.0])  # g = 2, v = 6, p = -1 - ½ (2 + 3)
     assert (v, p) == (6, -3.5)
 
 
 def test_rmsprop():
     p, g, s, v = np.array([1.0]), frozen(np.array([3.0])), np.array([28.0]), np.array([2.0])
-    ref.rmsprop_step(p, g, s, None, 0.5, 0.75, 1.0, 0.0, 1.0)  # g = 4, s = 21 + 4, step = 4/6
+    ref.rmsprop_step([p], [g], [s], None, 0.5, 0.75, 1.0, 0.0, [1.0])  # g = 4, s = 21 + 4, step = 4/6
     assert s == 25
     close(p, 1 - 0.5 * 4 / 6)
     p[:], s[:] = 1, 28
-    ref.rmsprop_step(p, g, s, v, 0.5, 0.75, 1.0, 0.5, 1.0)  # v = 1 + 4/6
+    ref.rmsprop_step([p], [g], [s], [v], 0.5, 0.75, 1.0, 0.5, [1.0])  # v = 1 + 4/6
     close(v, 5 / 3)
     close(p, 1 - 5 / 6)
 
@@ -658,15 +658,15 @@ def test_adam(rng, decoupled):
             if decoupled:
                 expected[i] -= lr * decay * before
     for t in range(1, 5):
-        ref.adam_step(p, gs[t - 1], m, v, lr, beta1, beta2, eps, decay, decoupled, t)
+        ref.adam_step([p], [gs[t - 1]], [m], [v], lr, beta1, beta2, eps, [decay], decoupled, t)
     close(p, expected)
 
 
 def test_steps_keep_float32_and_zero_dimensions():
     p, m, v = (np.array(1, np.float32) for _ in range(3))
     g = frozen(np.array(0.5, np.float32))
-    ref.adam_step(p, g, m, v, 0.1, 0.9, 0.999, 1e-8, 0.1, True, 1)
-    ref.sgd_step(p, g, m, 0.1, 0.9, True, 0.1)
+    ref.adam_step([p], [g], [m], [v], 0.1, 0.9, 0.999, 1e-8, [0.1], True, 1)
+    ref.sgd_step([p], [g], [m], 0.1, 0.9, True, [0.1])
     ref.add_into(p, g)
     before = p.copy()
     ref.scale_into(p, 2.0)

@@ -37,7 +37,7 @@ INLINE VEC ID(tanh)(VEC x) {
 INLINE VEC ID(sigmoid)(VEC x) {
     const VEC one = ID(broadcast)(1);
     VEC power, part = ID(exp_parts)((VEC)(ID(choose)((MASK)(x > (VEC){0}), -x, x)), &power); /* e^-|x| */
-    VEC e = part * power + power;
+    VEC e = (part + one) * power; /* not part * power + power: that product may be denormal, and flushed */
     return ID(choose)((MASK)(x > (VEC){0}), one, e) / (one + e);
 }
 

@@ -103,7 +103,7 @@ static void S(affine_all)(const REAL *x, const REAL *residual, REAL *y, long row
                           const struct S(affine) * a, enum dl_norm_activation act) {
     const long f = c * k, m = rows_in_all / k, left = rows_in_all - m * k;
     const long step = dl_max(1, 4096 / f); /* rows at a time, backwards */
-    DL_SPLIT(m, 1, m * f, for (long end = hi; end > lo; end -= step) {
+    DL_SPLIT_FLUSHED(m, 1, m * f, for (long end = hi; end > lo; end -= step) {
         const long begin = dl_max(lo, end - step), at = begin * f;
         S(affine_of)(x + at, residual ? residual + at : NULL, y + at, end - begin, f, a, act);
     });
@@ -123,7 +123,7 @@ int K(batch_norm_forward)(const void *x_, const void *gamma_, const void *beta_,
     if (work == NULL) return DL_NO_MEMORY;
     REAL *rows = (REAL *)(work + 2 * parts * f + 2 * c);
     double *left_mean = work + 2 * parts * f, *left_square = left_mean + c;
-    DL_SPLIT(parts, 1, m * f, for (long i = lo; i < hi; i++) {
+    DL_SPLIT_FLUSHED(parts, 1, m * f, for (long i = lo; i < hi; i++) {
         const long first = S(part_row)(m, parts, i), end = S(part_row)(m, parts, i + 1);
         S(moments)(x + first * f, end - first, f, work + 2 * i * f, work + (2 * i + 1) * f);
     });
@@ -261,7 +261,7 @@ int K(batch_norm_backward)(const void *dy, const void *x, const void *y, const v
     S(repeat)(rows + f, c, k - 1, rows + f + c);
     S(repeat)(beta, c, k, rows + 2 * f);
     struct S(slopes) s = {dy, x, y, dz, dx};
-    DL_SPLIT(parts, 1, m * f, for (long i = lo; i < hi; i++) {
+    DL_SPLIT_FLUSHED(parts, 1, m * f, for (long i = lo; i < hi; i++) {
         const long first = S(part_row)(m, parts, i), end = S(part_row)(m, parts, i + 1);
         S(sum_slopes)(S(from)(s, first * f), end - first, f, &a, work + 2 * i * f, work + (2 * i + 1) * f, act);
     });
@@ -280,7 +280,7 @@ int K(batch_norm_backward)(const void *dy, const void *x, const void *y, const v
     S(repeat)(level, c, k - 1, level + c);
     if (dz != NULL) s.dy = dz, act = DL_NORM_NONE; /* the first pass has applied the slope */
     const long step = dl_max(1, 4096 / f);
-    DL_SPLIT(m, 1, m * f, for (long end = hi; end > lo; end -= step) {
+    DL_SPLIT_FLUSHED(m, 1, m * f, for (long end = hi; end > lo; end -= step) {
         const long begin = dl_max(lo, end - step);
         S(dx_of)(S(from)(s, begin * f), end - begin, f, &a, tilt, level, act);
     });

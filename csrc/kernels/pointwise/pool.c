@@ -41,6 +41,15 @@ INLINE void S(put)(struct S(best_vec) best, REAL *y, uint8_t *where) {
 #endif
 }
 
+/* the positions of one vector; a loop, because GCC would convert a vector one number at a time */
+INLINE S(index_vec) S(get)(const uint8_t *where) {
+    INDEX at[V];
+    S(index_vec) all;
+    for (long i = 0; i < V; i++) at[i] = where[i];
+    memcpy(&all, at, sizeof all);
+    return all;
+}
+
 INLINE struct S(best) S(better)(struct S(best) best, REAL v, long at) {
     const int better = (v > best.value) | ((v != v) & (best.value == best.value));
     return better ? (struct S(best)){v, (uint8_t)at} : best;
@@ -82,7 +91,7 @@ INLINE void S(max_unhalve)(const REAL *restrict dy, const uint8_t *restrict wher
         long j = 0;
         for (; j + V <= c; j += V) {
             const S(vec) d = S(load)(dy + j);
-            const S(index_vec) at = __builtin_convertvector(*(const S(byte_vec) *)(where + j), S(index_vec));
+            const S(index_vec) at = S(get)(where + j);
             *(S(vec) *)(dx + j) = S(where_at)(d, at, 0);
             *(S(vec) *)(dx + c + j) = S(where_at)(d, at, 1);
             *(S(vec) *)(below + j) = S(where_at)(d, at, 2);
@@ -260,7 +269,7 @@ INLINE void S(max_gather)(const struct S(reach) * from, const long count, REAL *
     for (; j + V <= c; j += V) {
         S(vec) sum = {0};
         for (long i = 0; i < count; i++) {
-            const S(index_vec) at = __builtin_convertvector(*(const S(byte_vec) *)(from[i].where + j), S(index_vec));
+            const S(index_vec) at = S(get)(from[i].where + j);
             sum += S(where_at)(S(load)(from[i].dy + j), at, from[i].here);
         }
         *(S(vec) *)(dx + j) = sum;
@@ -274,8 +283,10 @@ INLINE void S(max_gather)(const struct S(reach) * from, const long count, REAL *
 
 static void S(max_gather_row)(const REAL *dy, const uint8_t *where, REAL *dx, const struct dl_pool *g, long h) {
     const long oh0 = S(first_over)(h, g->top, g->r, g->stride_h), oh1 = S(last_over)(h, g->top, g->stride_h, g->oh);
+    long ow0 = 0, ow1 = -1; /* the windows over pixel w: they move on with w, without a division */
     for (long w = 0; w < g->w; w++, dx += g->c) {
-        const long ow0 = S(first_over)(w, g->left, g->s, g->stride_w), ow1 = S(last_over)(w, g->left, g->stride_w, g->ow);
+        while (ow0 * g->stride_w - g->left + g->s <= w) ow0++;
+        while (ow1 + 1 < g->ow && (ow1 + 1) * g->stride_w - g->left <= w) ow1++;
         struct S(reach) from[S(REACH)];
         long count = 0;
         for (long oh = oh0; oh <= oh1; oh++)
@@ -421,7 +432,7 @@ int K(adaptive_avg_pool2d_forward)(const void *x_, void *y_, const struct dl_poo
     REAL *y = y_;
     const long image = g->h * g->w * g->c, boxes = g->oh * g->ow;
     if (boxes * g->n == 0) return DL_OK;
-    if (boxes == 1) return S(mean_image)(x, y, g);
+    if (boxes == 1 && image > 16384) return S(mean_image)(x, y, g); /* no longer in the L1 cache */
     DL_SPLIT(g->n * boxes, 1, g->n * image, for (long i = lo; i < hi; i++) {
         const long oh = i % boxes / g->ow, ow = i % g->ow;
         const struct S(window) in = {S(begin)(oh, g->h, g->oh), S(end)(oh, g->h, g->oh),

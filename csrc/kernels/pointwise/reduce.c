@@ -53,25 +53,22 @@ static double S(sum_all)(S(run_sum) * run, const REAL *x, long n) {
 
 double K(sum_of_squares)(const void *x, long n) { return S(sum_all)(S(sum_squares_run), x, n); }
 
+/* total[j] += the first `lanes` columns of x [depth, f] */
+static inline __attribute__((always_inline)) void S(add_block)(const REAL *restrict x, long depth, long f, const long lanes,
+                                                               double *restrict total) {
+    REAL lane[2 * DL_LANES] = {0};
+    for (long d = 0; d < depth; d++)
+        for (long j = 0; j < lanes; j++) lane[j] += x[d * f + j];
+    for (long j = 0; j < lanes; j++) total[j] += (double)lane[j];
+}
+
 /* total[f] += the columns of x [m, f] */
-static void S(add_columns)(const REAL *restrict x, long m, long f, double *restrict total) {
+static void S(add_columns)(const REAL *x, long m, long f, double *total) {
     for (long r = 0; r < m; r += DL_DEPTH) {
         const long depth = dl_min(DL_DEPTH, m - r);
         long c = 0;
-        for (; c + DL_LANES <= f; c += DL_LANES) {
-            const REAL *from = x + r * f + c;
-            REAL lane[DL_LANES] = {0};
-            for (long d = 0; d < depth; d++)
-                for (long j = 0; j < DL_LANES; j++) lane[j] += from[d * f + j];
-            for (long j = 0; j < DL_LANES; j++) total[c + j] += (double)lane[j];
-        }
-        if (c < f) {
-            const REAL *from = x + r * f + c;
-            REAL lane[DL_LANES] = {0};
-            for (long d = 0; d < depth; d++)
-                for (long j = 0; j < f - c; j++) lane[j] += from[d * f + j];
-            for (long j = 0; j < f - c; j++) total[c + j] += (double)lane[j];
-        }
+        for (; c + 2 * DL_LANES <= f; c += 2 * DL_LANES) S(add_block)(x + r * f + c, depth, f, 2 * DL_LANES, total + c);
+        for (; c < f; c += 2 * DL_LANES) S(add_block)(x + r * f + c, depth, f, dl_min(2 * DL_LANES, f - c), total + c);
     }
 }
 

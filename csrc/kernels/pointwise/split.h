@@ -32,6 +32,14 @@ static inline int dl_worth_threads(long elements) { return elements >= DL_SERIAL
         }                                                                        \
     } while (0)
 
+/* The same where denormals are 0. */
+#define DL_SPLIT_FLUSHED(n, unit, elements, ...)                 \
+    DL_SPLIT(n, unit, elements, {                                \
+        const dl_float_mode before_ = dl_flush_denormals();      \
+        __VA_ARGS__;                                             \
+        dl_restore_denormals(before_);                           \
+    })
+
 #ifdef _OPENMP
 static inline long dl_team(void) { return omp_get_num_threads(); }
 #else

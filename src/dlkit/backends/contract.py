@@ -241,42 +241,42 @@ class Kernels(Protocol):
 
     #   -> dlogits [M, K]
 
-    # -- optimiser steps, in place on parameter p and its state -----------------------------------------------------
+    # -- optimiser steps, in place on the parameters ps and their state; lists with one entry for each parameter -------
     def sgd_step(
         self,
-        p: Array,
-        g: Array,
-        velocity: Array | None,
+        ps: list[Array],
+        gs: list[Array],
+        velocities: list[Array] | None,
         lr: float,
         momentum: float,
         nesterov: bool,
-        weight_decay: float,
+        weight_decays: list[float],
     ) -> None: ...
     #   g += weight_decay p;  v = momentum v + g;  p -= lr (g + momentum v if nesterov else v)
     def rmsprop_step(
         self,
-        p: Array,
-        g: Array,
-        square: Array,
-        velocity: Array | None,
+        ps: list[Array],
+        gs: list[Array],
+        squares: list[Array],
+        velocities: list[Array] | None,
         lr: float,
         rho: float,
         eps: float,
         momentum: float,
-        weight_decay: float,
+        weight_decays: list[float],
     ) -> None: ...
     #   s = rho s + (1-rho) g²;  step = g / (sqrt(s) + eps);  v = momentum v + step;  p -= lr v
     def adam_step(
         self,
-        p: Array,
-        g: Array,
-        m: Array,
-        v: Array,
+        ps: list[Array],
+        gs: list[Array],
+        ms: list[Array],
+        vs: list[Array],
         lr: float,
         beta1: float,
         beta2: float,
         eps: float,
-        weight_decay: float,
+        weight_decays: list[float],
         decoupled: bool,
         t: int,
     ) -> None: ...

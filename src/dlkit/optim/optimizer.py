@@ -1,4 +1,4 @@
-"""Optimisers: each holds its state and calls one kernel per parameter and step, in place.
+"""Optimisers: each holds its state and calls one kernel per step, in place, for all parameters of a device and dtype.
 
 Weight decay acts on weights (two axes or more), not on biases, γ or β, as the course's L2 regularisation does.
 """
@@ -44,16 +44,22 @@ class Optimizer:
 
     def step(self) -> None:
         self.steps += 1
+        groups: dict[tuple, list[tuple[Parameter, dict[str, Any]]]] = {}
         for p, state in zip(self.parameters, self.state):
-            if p.grad is None:
-                continue
-            k = kernels(p.device)
-            for slot in self.slots:
-                if slot not in state:
-                    state[slot] = k.full(p.shape, 0.0, p.dtype)
-            self.update(k, p.data, p.grad.data, state, self.weight_decay if p.ndim > 1 else 0.0)
+            if p.grad is not None:
+                groups.setdefault((p.device, p.dtype), []).append((p, state))
+        for (device, dtype), group in groups.items():
+            k = kernels(device)
+            for p, state in group:
+                for slot in self.slots:
+                    if slot not in state:
+                        state[slot] = k.full(p.shape, 0.0, dtype)
+            ps, gs = [p.data for p, _ in group], [p.grad.data for p, _ in group if p.grad is not None]
+            slots = {slot: [state[slot] for _, state in group] for slot in self.slots}
+            self.update(k, ps, gs, slots, [self.weight_decay if p.ndim > 1 else 0.0 for p, _ in group])
 
-    def update(self, k: Any, p: Any, g: Any, state: dict[str, Any], weight_decay: float) -> None:
+    def update(self, k: Any, ps: list, gs: list, state: dict[str, list], weight_decays: list[float]) -> None:
+        """One step of the parameters ps with gradients gs; `state` holds a list for each slot."""
         raise NotImplementedError
 
     def zero_grad(self) -> None:
@@ -106,8 +112,8 @@ class SGD(Optimizer):
         self.momentum, self.nesterov = _check_share("momentum", momentum), nesterov
         self.slots = ("velocity",) if momentum else ()
 
-    def update(self, k, p, g, state, weight_decay):
-        k.sgd_step(p, g, state.get("velocity"), self.lr, self.momentum, self.nesterov, weight_decay)
+    def update(self, k, ps, gs, state, weight_decays):
+        k.sgd_step(ps, gs, state.get("velocity"), self.lr, self.momentum, self.nesterov, weight_decays)
 
 
 class RMSprop(Optimizer):
@@ -126,9 +132,9 @@ class RMSprop(Optimizer):
         self.rho, self.eps, self.momentum = _check_share("rho", rho), eps, _check_share("momentum", momentum)
         self.slots = ("square", "velocity") if momentum else ("square",)
 
-    def update(self, k, p, g, state, weight_decay):
+    def update(self, k, ps, gs, state, weight_decays):
         k.rmsprop_step(
-            p, g, state["square"], state.get("velocity"), self.lr, self.rho, self.eps, self.momentum, weight_decay
+            ps, gs, state["square"], state.get("velocity"), self.lr, self.rho, self.eps, self.momentum, weight_decays
         )
 
 
@@ -149,9 +155,9 @@ class Adam(Optimizer):
         super().__init__(parameters, lr, weight_decay)
         self.betas, self.eps = (_check_share("beta1", betas[0]), _check_share("beta2", betas[1])), eps
 
-    def update(self, k, p, g, state, weight_decay):
+    def update(self, k, ps, gs, state, weight_decays):
         k.adam_step(
-            p, g, state["m"], state["v"], self.lr, *self.betas, self.eps, weight_decay, self.decoupled, self.steps
+            ps, gs, state["m"], state["v"], self.lr, *self.betas, self.eps, weight_decays, self.decoupled, self.steps
         )
 
 

@@ -8,7 +8,7 @@ import importlib
 from dlkit._native.matrix import keep_memory
 from dlkit.backends.contract import NAMES
 
-for _part in ("activation", "elementwise", "loss", "matrix", "norm", "optim", "pool", "reduce", "resample"):
+for _part in ("activation", "elementwise", "loss", "matrix", "norm", "optim", "pool", "reduce", "resample", "shape"):
     _module = importlib.import_module(f"{__name__}.{_part}")
     globals().update({name: function for name, function in vars(_module).items() if name in NAMES})
 

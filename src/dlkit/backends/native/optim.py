@@ -7,42 +7,48 @@ from dlkit.backends.contract import Array, Decline
 
 
 def sgd_step(
-    p: Array, g: Array, velocity: Array | None, lr: float, momentum: float, nesterov: bool, weight_decay: float
+    ps: list[Array],
+    gs: list[Array],
+    velocities: list[Array] | None,
+    lr: float,
+    momentum: float,
+    nesterov: bool,
+    weight_decays: list[float],
 ) -> Decline | None:
-    taken = c.sgd_step(p, g, velocity, lr, momentum, nesterov, weight_decay)
-    return None if taken else Decline(c.why_not(p, g, velocity))
+    taken = c.sgd_step(ps, gs, velocities, lr, momentum, nesterov, weight_decays)
+    return None if taken else Decline(c.why_not(*ps, *gs, *(velocities or ())))
 
 
 def rmsprop_step(
-    p: Array,
-    g: Array,
-    square: Array,
-    velocity: Array | None,
+    ps: list[Array],
+    gs: list[Array],
+    squares: list[Array],
+    velocities: list[Array] | None,
     lr: float,
     rho: float,
     eps: float,
     momentum: float,
-    weight_decay: float,
+    weight_decays: list[float],
 ) -> Decline | None:
-    taken = c.rmsprop_step(p, g, square, velocity, lr, rho, eps, momentum, weight_decay)
-    return None if taken else Decline(c.why_not(p, g, square, velocity))
+    taken = c.rmsprop_step(ps, gs, squares, velocities, lr, rho, eps, momentum, weight_decays)
+    return None if taken else Decline(c.why_not(*ps, *gs, *squares, *(velocities or ())))
 
 
 def adam_step(
-    p: Array,
-    g: Array,
-    m: Array,
-    v: Array,
+    ps: list[Array],
+    gs: list[Array],
+    ms: list[Array],
+    vs: list[Array],
     lr: float,
     beta1: float,
     beta2: float,
     eps: float,
-    weight_decay: float,
+    weight_decays: list[float],
     decoupled: bool,
     t: int,
 ) -> Decline | None:
-    taken = c.adam_step(p, g, m, v, lr, beta1, beta2, eps, weight_decay, decoupled, t)
-    return None if taken else Decline(c.why_not(p, g, m, v))
+    taken = c.adam_step(ps, gs, ms, vs, lr, beta1, beta2, eps, weight_decays, decoupled, t)
+    return None if taken else Decline(c.why_not(*ps, *gs, *ms, *vs))
 
 
 def add_into(x: Array, y: Array) -> Decline | None:

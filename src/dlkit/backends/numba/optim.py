@@ -1,5 +1,6 @@
 """Optimiser steps, in place, in one pass over memory. State that a step lacks is an array of size 0."""
 
+from itertools import repeat
 from math import sqrt
 
 from numba import prange
@@ -82,27 +83,35 @@ def unlike(p, g, *state):
     return in_place(p, *state) or unfit(p, g)
 
 
-def sgd_step(p, g, velocity, lr, momentum, nesterov, weight_decay):
-    if why := unlike(p, g, velocity):
+def unlike_any(*lists):
+    """Why one of the parameters cannot be updated; a list may be None."""
+    rows = zip(*(repeat(None) if each is None else each for each in lists))
+    return next((why for row in rows if (why := unlike(*row))), None)
+
+
+def sgd_step(ps, gs, velocities, lr, momentum, nesterov, weight_decays):
+    if why := unlike_any(ps, gs, velocities):
         return why
-    v = or_empty(velocity, p)
-    lr, momentum, weight_decay = float(lr), float(momentum), float(weight_decay)
-    sgd(p.size, flat(p), flat(ready(g)), flat(v), lr, momentum, bool(nesterov), weight_decay)
+    lr, momentum = float(lr), float(momentum)
+    for p, g, v, decay in zip(ps, gs, velocities or repeat(None), weight_decays):
+        sgd(p.size, flat(p), flat(ready(g)), flat(or_empty(v, p)), lr, momentum, bool(nesterov), float(decay))
 
 
-def rmsprop_step(p, g, square, velocity, lr, rho, eps, momentum, weight_decay):
-    if why := unlike(p, g, square, velocity):
+def rmsprop_step(ps, gs, squares, velocities, lr, rho, eps, momentum, weight_decays):
+    if why := unlike_any(ps, gs, squares, velocities):
         return why
-    numbers = (float(number) for number in (lr, rho, eps, momentum, weight_decay))
-    rmsprop(4 * p.size, flat(p), flat(ready(g)), flat(square), flat(or_empty(velocity, p)), *numbers)
+    numbers = [float(number) for number in (lr, rho, eps, momentum)]
+    for p, g, s, v, decay in zip(ps, gs, squares, velocities or repeat(None), weight_decays):
+        rmsprop(4 * p.size, flat(p), flat(ready(g)), flat(s), flat(or_empty(v, p)), *numbers, float(decay))
 
 
-def adam_step(p, g, m, v, lr, beta1, beta2, eps, weight_decay, decoupled, t):
-    if why := unlike(p, g, m, v):
+def adam_step(ps, gs, ms, vs, lr, beta1, beta2, eps, weight_decays, decoupled, t):
+    if why := unlike_any(ps, gs, ms, vs):
         return why
-    shrink, decay = (1 - lr * weight_decay, 0.0) if decoupled else (1.0, weight_decay)
-    numbers = (float(n) for n in (lr, beta1, beta2, eps, shrink, decay, 1 - beta1**t, 1 - beta2**t))
-    adam(6 * p.size, flat(p), flat(ready(g)), flat(m), flat(v), *numbers)
+    for p, g, m, v, weight_decay in zip(ps, gs, ms, vs, weight_decays):
+        shrink, decay = (1 - lr * weight_decay, 0.0) if decoupled else (1.0, weight_decay)
+        numbers = (float(n) for n in (lr, beta1, beta2, eps, shrink, decay, 1 - beta1**t, 1 - beta2**t))
+        adam(6 * p.size, flat(p), flat(ready(g)), flat(m), flat(v), *numbers)
 
 
 def add_into(x, y):

@@ -43,7 +43,10 @@ def take(x, index):
 def take_backward(dy, index, shape):
     """dx = 0, then dx[index] += dy; an element taken twice receives twice."""
     dx = np.zeros(shape, dy.dtype)
-    np.add.at(dx, index, dy)
+    if any(isinstance(part, np.ndarray) for part in index):
+        np.add.at(dx, index, dy)
+    else:
+        dx[index] = dy
     return dx
 
 
@@ -81,12 +84,14 @@ def pad(x, widths, mode, value):
 def pad_backward(dy, widths, mode):
     """Each padded position gives its dy back to the x it was copied from; one axis at a time."""
     for axis, (before, after) in enumerate(widths):
-        size = dy.shape[axis] - before - after
-        if mode == "constant":
-            dy = dy.take(np.arange(before, before + size), axis)
-        else:
-            origin = np.pad(np.arange(size), (before, after), mode=NUMPY_MODE[mode])
-            dx = np.zeros((*dy.shape[:axis], size, *dy.shape[axis + 1 :]), dy.dtype)
-            np.add.at(dx, (slice(None),) * axis + (origin,), dy)
-            dy = dx
+        dy = np.moveaxis(dy, axis, 0)
+        end = dy.shape[0] - after
+        dx = dy[before:end].copy(order="K")  # the axes stay as they lie in memory
+        if mode == "reflect":
+            dx[1 : before + 1] += dy[:before][::-1]
+            dx[len(dx) - 1 - after : len(dx) - 1] += dy[end:][::-1]
+        elif mode == "replicate":
+            dx[0] += dy[:before].sum(axis=0)
+            dx[-1] += dy[end:].sum(axis=0)
+        dy = np.moveaxis(dx, 0, axis)
     return dy
