@@ -736,7 +736,7 @@ def scale_into(x, double factor):
 cdef object parameters(list ps, list gs, list states, list more, list decays):
     """(an array of bytes that holds the dl_steps, what must stay alive meanwhile), or None where an array does not fit."""
     cdef cnp.npy_intp room = len(ps) * sizeof(dl_step)
-    steps = cnp.PyArray_EMPTY(1, &room, cnp.NPY_UINT8, 0)
+    steps = dl_new_array(1, &room, cnp.NPY_UINT8)
     cdef dl_step *step = <dl_step *>data(steps)
     cdef int t = real(ps[0]) if ps else -1
     if t < 0 or len(gs) != len(ps) or len(decays) != len(ps):
