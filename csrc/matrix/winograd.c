@@ -15,7 +15,7 @@
 enum {
     BLOCK_BYTES = 160 * 1024,   /* by tiles: V of a group */
     GROUP_MAX = 36,             /* tiles in it */
-    WEIGHTS_BYTES = 8 << 20,   /* by columns from this size of U on */
+    WEIGHTS_BYTES = 8 << 20,    /* by columns from this size of U on */
     CHUNK_BYTES = 12 << 20,     /* by columns: V, more tiles go in chunks; */
     PANEL_BYTES = 192 * 1024,   /* M of a group; */
     FEW_TILES = 8,              /* tiles in a task that only transforms */
@@ -45,13 +45,13 @@ struct forward {
     int activation;
 };
 
-static const float *zeros_beyond(const struct dl_squares *s, const float *row, ptrdiff_t left, float *to) {
+/* The tile's part of one image row, from column `left` on. */
+static void copy_row(const struct dl_squares *s, const float *row, ptrdiff_t left, float *to) {
     ptrdiff_t from = MIN(MAX(-left, 0), s->edge), end = MAX(MIN(s->W - left, s->edge), from);
     memset(to, 0, (size_t)(s->edge * s->wide) * sizeof *to);
     if (s->C == s->wide) memcpy(to + from * s->C, row + (left + from) * s->C, (size_t)((end - from) * s->C) * sizeof *to);
     else
         for (ptrdiff_t j = from; j < end; j++) memcpy(to + j * s->wide, row + (left + j) * s->C, (size_t)s->C * sizeof *to);
-    return to;
 }
 
 const float *dl_square(const struct dl_squares *s, ptrdiff_t t, float *patch, struct dl_plane *at) {
@@ -64,7 +64,7 @@ const float *dl_square(const struct dl_squares *s, ptrdiff_t t, float *patch, st
     *at = (struct dl_plane){s->edge * s->wide, s->wide};
     for (ptrdiff_t r = 0; r < s->edge; r++) {
         float *to = patch + r * at->row;
-        if (top + r >= 0 && top + r < s->H) zeros_beyond(s, s->x + (n * s->H + top + r) * s->W * s->C, left, to);
+        if (top + r >= 0 && top + r < s->H) copy_row(s, s->x + (n * s->H + top + r) * s->W * s->C, left, to);
         else memset(to, 0, (size_t)at->row * sizeof *to);
     }
     return patch;
