@@ -52,7 +52,7 @@ def broken(monkeypatch, name, change):
         ("matmul", lambda g: (g[0], 2 * g[1])),
         ("linear", lambda g: (g[0], g[1], g[2] / 2)),
         ("conv2d", lambda g: (g[0], np.ascontiguousarray(g[1][::-1]), g[2])),
-        ("batch_norm", lambda g: (g[0], g[1], 0 * g[2])),
+        ("batch_norm", lambda g: (g[0], g[1], 0 * g[2], *g[3:])),
     ],
 )
 def test_a_wrong_gradient_is_found_and_named(monkeypatch, name, change):

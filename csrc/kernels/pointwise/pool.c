@@ -310,7 +310,8 @@ void K(max_pool2d_backward)(const void *dy_, const uint8_t *where, void *dx_, co
     const long line = g->w * g->c, out = g->oh * g->ow * g->c;
     if (S(halving)(g) && g->oh > 0)
         DL_SPLIT(g->n * g->oh, 1, g->n * g->h * line, for (long i = lo; i < hi; i++) S(unhalve)(dy, where, dx, g, i));
-    else if (((g->r - 1) / g->stride_h + 1) * ((g->s - 1) / g->stride_w + 1) <= S(REACH))
+    else if (g->c >= 64 && /* with fewer, finding the windows over a pixel costs more than the pixel */
+             ((g->r - 1) / g->stride_h + 1) * ((g->s - 1) / g->stride_w + 1) <= S(REACH))
         DL_SPLIT(g->n * g->h, 1, g->n * g->h * line, for (long i = lo; i < hi; i++)
             S(max_gather_row)(dy + i / g->h * out, where + i / g->h * out, dx + i * line, g, i % g->h));
     else
