@@ -65,11 +65,10 @@ def main(args: list[str] | None = None) -> None:
     sys.exit(run(sys.argv[1:] if args is None else args))
 
 
-def report_compilation() -> None:
-    """Tells, on stderr, what the numba backend compiled, if it did: the user waited for that."""
+def compilation() -> str | None:
+    """What the numba backend has compiled since this was last asked, in a line."""
     numba_backend = sys.modules.get("dlkit.backends.numba")
-    if numba_backend is not None and (report := numba_backend.compile_report()):
-        click.echo(report, err=True)
+    return None if numba_backend is None else numba_backend.compile_report()
 
 
 def run(args: list[str]) -> int:
@@ -77,8 +76,10 @@ def run(args: list[str]) -> int:
     debug = "--debug" in args or os.environ.get("DLKIT_DEBUG") == "1"
     args = [a for a in args if a != "--debug"] or ["--help"]
     try:
+        compilation()  # a program that runs several commands: what came before this one is not its own
         result = cli(args, standalone_mode=False, prog_name="dlkit")
-        report_compilation()
+        if (report := compilation()) is not None:
+            click.echo(report, err=True)  # the user waited for that
         return result if isinstance(result, int) else 0
     except click.exceptions.Abort:
         click.echo("dlkit: interrupted", err=True)

@@ -119,6 +119,7 @@ class _Clock(event.Listener):
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self.unreported: dict[str, float] = {}
         self._running: list[float] = []
 
     def on_start(self, event: Any) -> None:
@@ -129,7 +130,8 @@ class _Clock(event.Listener):
         function = event.data["dispatcher"].py_func
         if not self._running and function.__module__.startswith(__package__ + "."):
             name, seconds = function.__name__, perf_counter() - start
-            self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+            for total in (self.seconds, self.unreported):
+                total[name] = total.get(name, 0.0) + seconds
             log.info("compiled %s in %.1f s", name, seconds)
 
 
@@ -165,10 +167,11 @@ def cached() -> dict[str, Any]:
 
 
 def compile_report() -> str | None:
-    """One line on what this process compiled, or None if it compiled nothing."""
-    seconds = _clock.seconds
+    """One line on what was compiled since the last report, or None if nothing was."""
+    seconds = _clock.unreported
     if not seconds:
         return None
+    _clock.unreported = {}
     kept = f"kept in {cache_folder()} for next time" if cache_folder() else "nowhere to keep them: set NUMBA_CACHE_DIR"
     return f"numba: compiled {len(seconds)} kernel{'s' * (len(seconds) != 1)} in {sum(seconds.values()):.0f} s ({kept})"
 
