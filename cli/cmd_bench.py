@@ -9,6 +9,7 @@ from dlkit.cli.output import bar, percent, print_json, table
 
 if TYPE_CHECKING:
     from dlkit.bench import Machine, Result
+    from dlkit.errors import BenchmarkError
 
 
 @click.command(name="bench")
@@ -67,7 +68,7 @@ def command(
     return 130 if interrupted else 1 if wrong else 0
 
 
-def measured(bench: Any, chosen: list[Any]) -> tuple[list[Result], list[Exception], bool]:
+def measured(bench: Any, chosen: list[Any]) -> tuple[list[Result], list[BenchmarkError], bool]:
     """(results, wrong answers, whether Ctrl-C cut it short)"""
     from dlkit.errors import BenchmarkError
 
