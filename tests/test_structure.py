@@ -13,7 +13,7 @@ LAYERS = [
     {"backends"},
     {"tensor", "tape", "ops"},
     {"nn", "data"},
-    {"optim", "models"},
+    {"optim", "models", "onnx"},
     {"train"},
     {"gradcheck", "doctor", "bench"},
     {"cli"},

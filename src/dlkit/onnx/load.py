@@ -1,0 +1,74 @@
+"""From a file to a module, with nothing believed unseen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from dlkit.errors import OnnxError
+from dlkit.onnx.graph import Graph, build_graph
+from dlkit.onnx.module import GraphModule
+from dlkit.onnx.safety import MAX_FILE, Limits, limited
+
+
+def require_onnx() -> Any:
+    """The package `onnx`.  Raises : OnnxError saying how to get it."""
+    try:
+        import onnx
+    except ImportError:
+        raise OnnxError('ONNX files need the package onnx; install it with: pip install "dlkit[onnx]"') from None
+    return onnx
+
+
+def parse(data: bytes, where: str = "model") -> Any:
+    """The ModelProto in `data`.  Raises : OnnxError if it is damaged or none."""
+    onnx = require_onnx()
+    from google.protobuf.message import DecodeError
+
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(data)
+    except DecodeError as error:
+        raise OnnxError(f"{where}: truncated, damaged or not an ONNX file ({error})") from None
+    if not model.HasField("graph") or not model.opset_import:
+        raise OnnxError(f"{where}: truncated, damaged or not an ONNX file (it holds no graph)")
+    return model
+
+
+def load_bytes(
+    data: bytes,
+    where: str = "model",
+    *,
+    folder: Path | None = None,
+    channels_last: bool = True,
+    limits: Limits | None = None,
+) -> GraphModule:
+    """The network in the bytes of an ONNX file; see `load`."""
+    model = parse(data, where)
+    with limited(limits or Limits()):
+        try:
+            return GraphModule(checked_graph(model, folder), channels_last, limits)
+        except OnnxError as error:
+            raise type(error)(f"{where}: {error}") from None
+
+
+def checked_graph(model: Any, folder: Path | None = None) -> Graph:
+    return build_graph(model, folder)
+
+
+def load(path: str | Path, *, channels_last: bool = True, limits: Limits | None = None) -> GraphModule:
+    """The network in an ONNX file, ready for inference: opset 6 to the newest known.
+
+    channels_last : images go in and come out as [N, H, W, C]; False for ONNX's own [N, C, H, W].
+    Raises : OnnxError if the file is no sound ONNX model, UnsupportedOnnx if it needs an operator dlkit does not have.
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size > MAX_FILE:
+            raise OnnxError(f"{path}: larger than 2 GiB, which no ONNX file can be")
+        data = path.read_bytes()
+    except OSError as error:
+        raise OnnxError(f"{path}: cannot be read ({error.strerror})") from None
+    module = load_bytes(data, str(path), folder=path.parent, channels_last=channels_last, limits=limits)
+    module.eval()
+    return module
