@@ -13,8 +13,8 @@ LAYERS = [
     {"backends"},
     {"tensor", "tape", "ops"},
     {"nn", "data"},
-    {"optim", "models", "onnx"},
-    {"train"},
+    {"optim", "models"},
+    {"train", "onnx"},
     {"gradcheck", "doctor", "bench"},
     {"cli"},
 ]

@@ -8,6 +8,9 @@ dlkit.onnx.backend is an ONNX backend as the standard's own tests drive it; docs
 
 from __future__ import annotations
 
-from dlkit.onnx.load import load, load_bytes, parse
+from dlkit.onnx.export import export, export_model
+from dlkit.onnx.load import load, load_bytes
+from dlkit.onnx.module import GraphModule
+from dlkit.onnx.safety import Limits
 
-__all__ = ["load", "load_bytes", "parse"]
+__all__ = ["GraphModule", "Limits", "export", "export_model", "load", "load_bytes"]
