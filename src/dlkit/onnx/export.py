@@ -76,8 +76,8 @@ def export_model(module: Module, input_shape: tuple[int, ...], metadata: dict[st
 def _info(name: str, x: Tensor) -> Any:
     import onnx
 
-    shape = [x.shape[i] for i in TO_FIRST] if x.ndim == 4 else list(x.shape)
-    open_batch = ["N", *shape[1:]] if shape and shape[0] == BATCH else shape
+    shape: list[Any] = [x.shape[i] for i in TO_FIRST] if x.ndim == 4 else list(x.shape)
+    open_batch: list[Any] = ["N", *shape[1:]] if shape and shape[0] == BATCH else shape
     return onnx.helper.make_tensor_value_info(name, onnx.helper.np_dtype_to_tensor_dtype(x.dtype), open_batch)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dlkit.errors import OnnxError
-from dlkit.onnx.graph import Graph, build_graph
+from dlkit.onnx.graph import build_graph
 from dlkit.onnx.module import GraphModule
 from dlkit.onnx.safety import MAX_FILE, Limits, limited
 
@@ -35,6 +35,16 @@ def parse(data: bytes, where: str = "model") -> Any:
     return model
 
 
+def read_file(path: Path) -> bytes:
+    """Raises : OnnxError if the file cannot be read or is larger than any ONNX file."""
+    try:
+        if path.stat().st_size > MAX_FILE:
+            raise OnnxError(f"{path}: larger than 2 GiB, which no ONNX file can be")
+        return path.read_bytes()
+    except OSError as error:
+        raise OnnxError(f"{path}: cannot be read ({error.strerror})") from None
+
+
 def load_bytes(
     data: bytes,
     where: str = "model",
@@ -47,28 +57,18 @@ def load_bytes(
     model = parse(data, where)
     with limited(limits or Limits()):
         try:
-            return GraphModule(checked_graph(model, folder), channels_last, limits)
+            module = GraphModule(build_graph(model, folder), channels_last, limits)
         except OnnxError as error:
             raise type(error)(f"{where}: {error}") from None
-
-
-def checked_graph(model: Any, folder: Path | None = None) -> Graph:
-    return build_graph(model, folder)
+    module.eval()
+    return module
 
 
 def load(path: str | Path, *, channels_last: bool = True, limits: Limits | None = None) -> GraphModule:
-    """The network in an ONNX file, ready for inference: opset 6 to the newest known.
+    """The network in an ONNX file, in inference mode: opset 6 to the newest known.
 
     channels_last : images go in and come out as [N, H, W, C]; False for ONNX's own [N, C, H, W].
     Raises : OnnxError if the file is no sound ONNX model, UnsupportedOnnx if it needs an operator dlkit does not have.
     """
     path = Path(path)
-    try:
-        if path.stat().st_size > MAX_FILE:
-            raise OnnxError(f"{path}: larger than 2 GiB, which no ONNX file can be")
-        data = path.read_bytes()
-    except OSError as error:
-        raise OnnxError(f"{path}: cannot be read ({error.strerror})") from None
-    module = load_bytes(data, str(path), folder=path.parent, channels_last=channels_last, limits=limits)
-    module.eval()
-    return module
+    return load_bytes(read_file(path), str(path), folder=path.parent, channels_last=channels_last, limits=limits)

@@ -35,6 +35,7 @@ class GraphModule(Module):
         for name, array in graph.weights.items():
             self._keep(name, array, uses.get(name, []))
         self._gone = graph.last_uses()
+        self.draws = any(step.converter.op == "Dropout" for step in graph.steps)  # random numbers, while it is trained
 
     def _keep(self, name: str, array: np.ndarray, uses: list[tuple[Step, int]]) -> None:
         role = _role(array, uses)

@@ -115,7 +115,7 @@ class Writer:
         import onnx
 
         output = self.fresh(op.lower())
-        given = {k: list(v) if isinstance(v, tuple) else v for k, v in attributes.items() if v is not None}
+        given: Any = {k: list(v) if isinstance(v, tuple) else v for k, v in attributes.items() if v is not None}
         self.nodes.append(onnx.helper.make_node(op, inputs, [output], name=output, **given))
         return output
 
