@@ -156,7 +156,7 @@ class _Builder:
         inputs = list(node.input)
         while inputs and not inputs[-1]:
             inputs.pop()
-        found.check(len(inputs), attributes)
+        found.check(tuple(inputs), attributes)
         self.name_outputs(node.output)
         self.steps.append(Step(found, tuple(inputs), tuple(node.output), attributes, label))
 
@@ -182,7 +182,7 @@ class _Builder:
         self.add(definition.nodes, {**self.versions, **definition.versions}, depth + 1)
         missing = [name for name in node.output if name and name not in self.made]
         if missing or made & set(filter(None, node.output)):
-            raise OnnxError(f"the operator's definition does not make {', '.join(missing) or 'new values'}")
+            raise OnnxError(f"the operator's definition does not make {missing or 'new values'}")
 
     def type_of(self, name: str) -> Any:
         """The type of a value as the standard's inference finds it; empty if that is not known."""
@@ -218,9 +218,10 @@ def _versions(imports: Iterable[Any]) -> dict[str, int]:
 
 def _label(node: Any, versions: dict[str, int]) -> str:
     domain = DOMAINS.get(node.domain, node.domain)
-    where = f"{domain or 'ai.onnx'} {versions.get(domain, '?')}"
+    where = f"{domain.encode('unicode_escape').decode() or 'ai.onnx'} {versions.get(domain, '?')}"
     name = f" {node.name[:60]!r}" if node.name else ""
-    return f"{node.op_type[:60]}{name} ({where})"
+    op = node.op_type if node.op_type.isidentifier() else repr(node.op_type)  # a name may hold line breaks
+    return f"{op[:60]}{name} ({where})"
 
 
 def port(info: Any) -> Port:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,32 @@ def parse(data: bytes, where: str = "model") -> Any:
     model = onnx.ModelProto()
     try:
         model.ParseFromString(data)
-    except DecodeError as error:
-        raise OnnxError(f"{where}: truncated, damaged or not an ONNX file ({error})") from None
+    except DecodeError:
+        raise OnnxError(f"{where}: truncated, damaged or not an ONNX file") from None
+    if not all(isinstance(text, str) for text in _texts(model)):  # protobuf hands on what is no UTF-8 as bytes
+        raise OnnxError(f"{where}: truncated, damaged or not an ONNX file (it holds names that are no text)")
     if not model.HasField("graph") or not model.opset_import:
         raise OnnxError(f"{where}: truncated, damaged or not an ONNX file (it holds no graph)")
     return model
+
+
+def _texts(model: Any) -> Iterator[Any]:
+    """Every name that is read from a model."""
+    graph = model.graph
+    for opset in model.opset_import:
+        yield opset.domain
+    for note in model.metadata_props:
+        yield from (note.key, note.value)
+    for info in (*graph.input, *graph.output):
+        yield info.name
+    for tensor in graph.initializer:
+        yield tensor.name
+        yield from (text for entry in tensor.external_data for text in (entry.key, entry.value))
+    for node in graph.node:
+        yield from (node.op_type, node.domain, node.name, *node.input, *node.output)
+        for attribute in node.attribute:
+            yield attribute.name
+            yield from (text for entry in attribute.t.external_data for text in (entry.key, entry.value))
 
 
 def read_file(path: Path) -> bytes:

@@ -19,6 +19,8 @@ from dlkit.onnx.layout import channels_last, filter_order, from_channels_last, s
 from dlkit.onnx.values import whole_numbers
 from dlkit.tensor import Tensor
 
+LARGEST_STEP = 1 << 14  # the kernels treat each offset between two painted pixels by itself
+
 
 def _filters(shapes: list, attributes: dict) -> dict:
     return {1: filter_order(len(shapes[1]))} if shapes[1] is not None and len(shapes[1]) > 2 else {}
@@ -154,6 +156,8 @@ def _window(y: Tensor, start: tuple, size: tuple) -> Tensor:
 def transposed(x: Tensor, w: Tensor, stride: tuple, dilation: tuple, groups: int) -> Tensor:
     """x [N, ..., K], w [..., C/G, K] -> [N, ..., C], nothing cut off."""
     n = len(stride)
+    if math.prod(stride) > LARGEST_STEP:
+        raise UnsupportedOnnx(f"strides {stride}, which leave nearly all pixels empty, are not done")
     if n == 1:
         return _drop_axis(transposed(_add_axis(x, 1), _add_axis(w, 0), (1, *stride), (1, *dilation), groups), 1)
     if n == 2:

@@ -49,7 +49,7 @@ def range_(start: Any, limit: Any, delta: Any, *, stash_type: int = 1) -> Any:
     if step == 0 or not all(map(np.isfinite, (first, end, step))):
         raise OnnxError(f"a range from {first} to {end} in steps of {step} has no end")
     count = max(int(np.ceil((end - first) / step)), 0)
-    check_size((count,), start.dtype)
+    check_size((count,), np.float64)
     return values.value((first + np.arange(count) * step).astype(start.dtype))
 
 
@@ -67,7 +67,7 @@ def one_hot(index: Any, depth: Any, off_on: Any, *, axis: int = -1) -> Any:
     n = int(number(depth, "depth"))
     index, (off, on) = flat(index), flat(off_on)
     axis = axis_of(axis, index.ndim + 1)
-    check_size((*index.shape, n), off_on.dtype)
+    check_size((*index.shape, n), np.float64)
     if n < 1:
         raise OnnxError(f"depth (={n}) must be at least 1")
     index = np.where((index >= -n) & (index < n), index % n, -1)

@@ -54,7 +54,7 @@ class Converter:
     def parameters(self) -> list[inspect.Parameter]:
         return list(inspect.signature(self.function).parameters.values())
 
-    def check(self, inputs: int, attributes: dict[str, Any]) -> None:
+    def check(self, inputs: tuple[str, ...], attributes: dict[str, Any]) -> None:
         """Raises : UnsupportedOnnx for an unknown attribute, OnnxError for a missing one or a wrong number of inputs."""
         keywords = {p.name: p for p in self.parameters if p.kind is p.KEYWORD_ONLY and p.name != "context"}
         for name in attributes:
@@ -66,8 +66,12 @@ class Converter:
         positional = [p for p in self.parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
         variadic = any(p.kind is p.VAR_POSITIONAL for p in self.parameters)
         least = sum(p.default is p.empty for p in positional)
-        if inputs < least or (inputs > len(positional) and not variadic):
-            raise OnnxError(f"{inputs} inputs, expected {least} to {'any number' if variadic else len(positional)}")
+        if len(inputs) < least or (len(inputs) > len(positional) and not variadic):
+            most = "any number" if variadic else len(positional)
+            raise OnnxError(f"{len(inputs)} inputs, expected {least} to {most}")
+        needed = inputs if variadic else inputs[:least]
+        if "" in needed:
+            raise OnnxError(f"input {needed.index('')} is left out, but needed")
 
     def __call__(self, inputs: tuple, attributes: dict[str, Any], context: Context) -> tuple:
         """The outputs for these inputs, as values of the graph."""

@@ -13,7 +13,7 @@ import numpy as np
 from dlkit import ops
 from dlkit.errors import OnnxError
 from dlkit.onnx.convert.registry import converter
-from dlkit.onnx.layout import Permuted, channels_last, from_channels_last, image_order
+from dlkit.onnx.layout import Permuted, channels_last, from_channels_last, image_order, plain
 from dlkit.onnx.safety import check_size
 from dlkit.onnx.values import axes_of, flat, host, value, whole_numbers
 from dlkit.tensor import Tensor
@@ -209,6 +209,7 @@ def resize(
     mode: str = "nearest",
     nearest_mode: str = "round_prefer_floor",
 ) -> Any:
+    roi, scales, sizes = map(plain, (roi, scales, sizes))
     over = tuple(range(x.ndim)) if axes is None else axes_of(axes, x.ndim)
     how = Sampling(
         mode, coordinate_transformation_mode, nearest_mode, cubic_coeff_a, bool(exclude_outside), bool(antialias)
@@ -222,7 +223,7 @@ def resize(
 @converter("Upsample", since=9, layout="image", constants=(1,))
 def old_resize(x: Any, scales: Any, *, mode: str = "nearest") -> Any:
     how = Sampling(mode, "asymmetric", "floor")
-    return resample(x, _targets(x, tuple(range(x.ndim)), scales, None, None, "stretch"), how, None)
+    return resample(x, _targets(x, tuple(range(x.ndim)), plain(scales), None, None, "stretch"), how, None)
 
 
 @converter("Upsample", since=7, layout="image")
