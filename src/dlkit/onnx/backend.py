@@ -4,12 +4,14 @@
     backend.prepare(model).run([x])        backend.run_node(node, [x])        backend.supports_device("CPU")
 
 Values are NumPy arrays in ONNX's own order of axes. A model that needs what dlkit does not do is declined: `is_compatible`
-is False and `prepare` raises UnsupportedOnnx.
+is False, and `prepare` (or `run`, where only a value shows it) raises Declined, which a test runner counts as skipped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import unittest
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,18 @@ from dlkit.onnx.graph import build_graph
 from dlkit.onnx.layout import plain
 from dlkit.onnx.module import GraphModule
 from dlkit.tensor import Tensor
+
+
+class Declined(UnsupportedOnnx, unittest.SkipTest):
+    """An UnsupportedOnnx that the standard's test runner understands."""
+
+
+@contextmanager
+def declining() -> Iterator[None]:
+    try:
+        yield
+    except UnsupportedOnnx as error:
+        raise Declined(str(error)) from None
 
 
 class DlkitRep(BackendRep):
@@ -39,7 +53,7 @@ class DlkitRep(BackendRep):
             inputs = [inputs[name] for name in names]
         elif isinstance(inputs, np.ndarray):
             inputs = [inputs]
-        with tape.no_grad():
+        with tape.no_grad(), declining():
             outputs = self.module.run(tuple(inputs))
         arrays = [y.numpy() if isinstance(y, Tensor) else np.asarray(plain(y)) for y in outputs]
         return namedtupledict("Outputs", [port.name for port in self.module.graph.outputs])(*arrays)
@@ -56,10 +70,11 @@ class DlkitBackend(Backend):
 
     @classmethod
     def prepare(cls, model: onnx.ModelProto, device: str = "CPU", **kwargs: Any) -> DlkitRep:
-        """Raises : UnsupportedOnnx, naming the operator, its domain and version and the reason; OnnxError."""
+        """Raises : Declined, naming the operator, its domain and version and the reason; OnnxError."""
         if not cls.supports_device(device):
-            raise UnsupportedOnnx(f"device {device!r} is not done; CPU is")
-        return DlkitRep(GraphModule(build_graph(model), channels_last=False))
+            raise Declined(f"device {device!r} is not done; CPU is")
+        with declining():
+            return DlkitRep(GraphModule(build_graph(model), channels_last=False))
 
     @classmethod
     def run_model(cls, model: onnx.ModelProto, inputs: Any, device: str = "CPU", **kwargs: Any) -> tuple[Any, ...]:

@@ -257,7 +257,7 @@ def _taps(x: np.ndarray, mode: str) -> tuple[np.ndarray, np.ndarray]:
     return at, Sampling("cubic" if cubic else "linear").kernel(at - x[..., None])
 
 
-@converter("GridSample")
+@converter("GridSample", constants=(1,))
 def grid_sample(x: Any, grid: Any, *, align_corners: int = 0, mode: str = "linear", padding_mode: str = "zeros") -> Any:
     """x [N, C, ...] at the points grid [N, ..., axes], last axis first (Jaderberg et al. 2015). The image trains, the
     points do not."""

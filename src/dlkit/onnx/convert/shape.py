@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -158,12 +159,19 @@ def _sliced(x: Any, starts: tuple, ends: tuple, axes: tuple | None, steps: tuple
     return x[tuple(index)]
 
 
-@converter("Slice", since=10, halves=True, constants=(1, 2, 3, 4))
+def _as_it_lies(x: Any, axes: tuple[int, ...], f: Callable[[Any, tuple[int, ...]], Any]) -> Any:
+    """f(x, axes) for an f that keeps the order of axes: on the tensor as it lies in memory."""
+    if not isinstance(x, Permuted):
+        return f(x, axes)
+    return Permuted(f(x.tensor, tuple(x.order.index(a) for a in axes)), x.order)
+
+
+@converter("Slice", since=10, layout="image", halves=True, constants=(1, 2, 3, 4))
 def slice_(x: Any, starts: Any, ends: Any, axes: Any = None, steps: Any = None) -> Any:
-    given = [
-        None if v is None else whole_numbers(v, "starts, ends, axes and steps") for v in (starts, ends, axes, steps)
-    ]
-    return _sliced(x, *given)  # type: ignore[arg-type]
+    first, last = whole_numbers(starts, "starts"), whole_numbers(ends, "ends")
+    step = None if steps is None else whole_numbers(steps, "steps")
+    over = axes_of(range(len(first)) if axes is None else whole_numbers(axes, "axes"), x.ndim)
+    return _as_it_lies(x, over, lambda x, over: _sliced(x, first, last, over, step))
 
 
 @converter("Slice", since=1, halves=True)
@@ -381,10 +389,11 @@ def _border_index(n: int, before: int, after: int, mode: str) -> np.ndarray:
     return np.minimum(at, period - at) if n > 1 else np.zeros_like(at)
 
 
-@converter("Pad", since=11, halves=True, constants=(1, 2, 3))
+@converter("Pad", since=11, layout="image", halves=True, constants=(1, 2, 3))
 def pad(x: Any, pads: Any, fill: Any = None, axes: Any = None, *, mode: str = "constant") -> Any:
     over = tuple(range(x.ndim)) if axes is None else axes_of(whole_numbers(axes, "axes"), x.ndim)
-    return _padded(x, whole_numbers(pads, "pads"), over, mode, 0 if fill is None else number(fill, "constant_value"))
+    widths, value = whole_numbers(pads, "pads"), 0 if fill is None else number(fill, "constant_value")
+    return _as_it_lies(x, over, lambda x, over: _padded(x, widths, over, mode, value))
 
 
 @converter("Pad", since=2)
