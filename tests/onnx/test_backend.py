@@ -71,6 +71,7 @@ def test_inputs_that_do_not_fit(inputs, message):
         backend.prepare(add_model()).run(inputs)
 
 
+@pytest.mark.slow  # test_conformance.py runs all cases; here their own runner takes seconds to collect them
 @pytest.mark.filterwarnings("ignore")  # the suite makes infinities on purpose
 def test_the_standards_own_runner_drives_it():
     import onnx.backend.test
