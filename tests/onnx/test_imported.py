@@ -14,6 +14,8 @@ from dlkit.nn import inference
 from dlkit.onnx import export_model, load, load_bytes
 from dlkit.ops.op import follow
 
+N = helper.make_node
+
 
 def graph_model(nodes, inputs, weights, outputs=("y",), dtype=np.float64, opset=22):
     """A model whose float inputs and weights are of `dtype`."""
@@ -70,6 +72,69 @@ def test_nothing_is_moved_between_convolutions(name, rng):
         applied.append([c for c in calls if c in heavy])
         assert calls.count("transpose") <= (name == "lenet5")
     assert applied[0] == applied[1]
+
+
+def norm_and(nodes, shape=(2, 3, 4, 4), outputs=("y",), **more):
+    """Batch norm of x, called n, and what comes behind it."""
+    rng = np.random.default_rng(5)
+    weights = {
+        "s": rng.random(3) + 0.5,
+        "b": rng.standard_normal(3),
+        "m": rng.standard_normal(3),
+        "v": rng.random(3) + 0.5,
+    }
+    first = N("BatchNormalization", ["x", "s", "b", "m", "v"], ["n"])
+    return load_bytes(graph_model([first, *nodes], {"x": shape}, {**weights, **more}, outputs), channels_last=False)
+
+
+FUSED = {  # what stands behind batch norm -> the ops that are left
+    "relu": ([("Relu", ["n"], ["y"])], ["batch_norm_inference"]),
+    "residual and relu": ([("Add", ["x", "n"], ["a"]), ("Relu", ["a"], ["y"])], ["batch_norm_inference"]),
+    "residual alone": ([("Add", ["n", "x"], ["y"])], ["batch_norm_inference"]),
+    "read twice": ([("Relu", ["n"], ["r"]), ("Sub", ["r", "n"], ["y"])], ["batch_norm_inference", "relu", "subtract"]),
+    "added to itself": ([("Add", ["n", "n"], ["y"])], ["batch_norm_inference", "add"]),
+    "a residual of another shape": (
+        [("Add", ["n", "row"], ["a"]), ("Relu", ["a"], ["y"])],
+        ["batch_norm_inference", "add", "relu"],
+    ),
+    "an activation that does not fit": ([("Tanh", ["n"], ["y"])], ["batch_norm_inference", "tanh"]),
+}
+
+
+@pytest.mark.parametrize("name", FUSED)
+def test_steps_of_one_pass_are_joined_and_give_the_same(name, rng):
+    behind, expected = FUSED[name]
+    module = norm_and([N(*node) for node in behind], row=np.linspace(-1, 1, 4))
+    x = rng.standard_normal((2, 3, 4, 4))
+    calls = []
+    with follow(lambda op, inputs, attributes, y: calls.append(op.name)):
+        y = module(Tensor(x)).numpy()
+    assert [c for c in calls if c not in ("transpose", "reshape")] == expected
+    weights = {n.removeprefix("weights."): a for n, a in module.state_dict().items()}
+    s, b, m, v = (weights[n].reshape(3, 1, 1) for n in "sbmv")
+    values = {"x": x, "n": s * (x - m) / np.sqrt(v + 1e-5) + b, "row": np.linspace(-1, 1, 4)}
+    meaning = {"Relu": lambda a: np.maximum(a, 0), "Tanh": np.tanh, "Add": np.add, "Sub": np.subtract}
+    for op, inputs, (output,) in behind:
+        values[output] = meaning[op](*(values[i] for i in inputs))
+    np.testing.assert_allclose(y, values["y"], rtol=1e-12, atol=1e-12)
+
+
+def test_two_branches_that_meet_are_joined_once(rng):
+    """Both sides of a sum are batch norms: one takes the sum into its pass, the other stays."""
+    second = N("BatchNormalization", ["x", "s", "b", "v", "v"], ["n2"])
+    module = norm_and([second, N("Add", ["n", "n2"], ["a"]), N("Relu", ["a"], ["y"])])
+    calls = []
+    with follow(lambda op, inputs, attributes, y: calls.append(op.name)):
+        y = module(Tensor(rng.standard_normal((2, 3, 4, 4)))).numpy()
+    assert [c for c in calls if c not in ("transpose", "reshape")] == ["batch_norm_inference"] * 2
+    assert (y >= 0).all()
+    assert (y > 0).any()
+
+
+def test_a_value_that_is_an_output_is_not_swallowed(rng):
+    module = norm_and([N("Relu", ["n"], ["y"])], outputs=("y", "n"))
+    y, n = module(Tensor(rng.standard_normal((2, 3, 4, 4))))
+    np.testing.assert_array_equal(y.numpy(), np.maximum(n.numpy(), 0))
 
 
 def test_an_imported_network_has_the_originals_gradients(rng):
@@ -134,7 +199,6 @@ def test_a_name_that_a_module_has_already(rng):
     assert [n for n, _ in module.named_parameters()] == ["weights.training_"]
 
 
-N = helper.make_node
 IMAGE, VOLUME = [2, 3, 6, 5], [1, 2, 5, 4, 6]
 
 

@@ -83,10 +83,11 @@ def _info(name: str, x: Tensor) -> Any:
 
 def export(
     module: Module, input_shape: tuple[int, ...], path: str | Path, metadata: dict[str, str] | None = None
-) -> None:
-    """Writes the network to an ONNX file; see `export_model`. The file is complete or not there."""
+) -> Any:
+    """Writes the network to an ONNX file and returns its ModelProto; see `export_model`. The file is complete or not there."""
     path = Path(path)
     if path.suffix.lower() != ".onnx":
         raise ConfigError(f"{path}: an ONNX file's name ends in .onnx")
-    data = export_model(module, input_shape, metadata).SerializeToString()
-    write_atomically(path, data)
+    model = export_model(module, input_shape, metadata)
+    write_atomically(path, model.SerializeToString())
+    return model

@@ -33,16 +33,24 @@ class Port:
 
 @dataclass(frozen=True)
 class Step:
-    """One operator with the names of its inputs and outputs ("" where one is omitted)."""
+    """One operator with the names of its inputs and outputs ("" where one is omitted).
+
+    activation, residual : what was joined to it (dlkit.onnx.fuse); the residual is the last of the inputs.
+    """
 
     converter: Converter
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attributes: dict[str, Any]
     label: str
+    activation: str | None = None
+    residual: bool = False
 
     def run(self, inputs: tuple, training: bool) -> tuple:
-        context = Context(training, tuple(map(bool, self.outputs)))
+        residual = inputs[-1] if self.residual else None
+        context = Context(training, tuple(map(bool, self.outputs)), self.activation, residual)
+        if self.residual:
+            inputs = inputs[:-1]
         with explained(self.label):
             return self.converter(inputs, self.attributes, context)
 

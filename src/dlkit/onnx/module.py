@@ -8,6 +8,7 @@ import numpy as np
 
 from dlkit.errors import OnnxError
 from dlkit.nn import Buffer, Module, Parameter
+from dlkit.onnx.fuse import fused
 from dlkit.onnx.graph import Graph, Port, Step
 from dlkit.onnx.layout import Order, Permuted, channels_last, from_channels_last, plain
 from dlkit.onnx.safety import Limits, limited
@@ -27,6 +28,7 @@ class GraphModule(Module):
     """
 
     def __init__(self, graph: Graph, channels_last: bool = True, limits: Limits | None = None):
+        graph = fused(graph)
         self.graph, self.channels_last, self.limits = graph, channels_last, limits or Limits()
         self.weights = Module()
         self._values: dict[str, Any] = {}

@@ -53,7 +53,7 @@ def export_run(run_path: str, file: str | None = None) -> Exported:
         NORMALIZER: json.dumps(checkpoint.normalizer.state()),
         INPUT_SHAPE: json.dumps(list(checkpoint.input_shape)),
     }
-    export(model, checkpoint.input_shape, path, metadata)
+    written = export(model, checkpoint.input_shape, path, metadata)
     x = np.random.default_rng(0).standard_normal((2, *checkpoint.input_shape)).astype(np.float32)
     expected = _outputs(model, x)
     again = load(path)
@@ -63,7 +63,7 @@ def export_run(run_path: str, file: str | None = None) -> Exported:
     for who, value in (("dlkit", difference), ("onnxruntime", elsewhere)):
         if value is not None and not value <= TOLERANCE:
             raise OnnxError(f"{path}: {who} computes outputs from it that differ by {value:.1e} from the network's own")
-    nodes = len(again.graph.steps)
+    nodes = len(written.graph.node)
     return Exported(
         str(run), str(path), OPSET, nodes, model.parameter_count(), path.stat().st_size, difference, elsewhere
     )

@@ -13,7 +13,7 @@ import numpy as np
 
 from dlkit import ops
 from dlkit.errors import OnnxError, UnsupportedOnnx
-from dlkit.onnx.convert.registry import converter
+from dlkit.onnx.convert.registry import Context, converter
 from dlkit.onnx.convert.window import Border, borders, numbers, pad_spatial
 from dlkit.onnx.layout import channels_last, filter_order, from_channels_last, stored
 from dlkit.onnx.values import whole_numbers
@@ -48,6 +48,7 @@ def conv(
     w: Any,
     b: Any = None,
     *,
+    context: Context,
     auto_pad: str = "NOTSET",
     dilations: list[int] | None = None,
     group: int = 1,
@@ -60,32 +61,41 @@ def conv(
     n = len(kernel)
     stride, dilation = numbers(strides, n, 1, "strides", 1), numbers(dilations, n, 1, "dilations", 1)
     border = borders(auto_pad, pads, x.shape[1:-1], kernel, stride, dilation)
-    return from_channels_last(convolve(x, w, b, stride, border, dilation, group))
+    return from_channels_last(convolve(x, w, b, stride, border, dilation, group, context.activation))
 
 
 def convolve(
-    x: Tensor, w: Tensor, b: Tensor | None, stride: tuple, border: tuple[Border, ...], dilation: tuple, groups: int
+    x: Tensor,
+    w: Tensor,
+    b: Tensor | None,
+    stride: tuple,
+    border: tuple[Border, ...],
+    dilation: tuple,
+    groups: int,
+    activation: str | None = None,
 ) -> Tensor:
     """x [N, ..., C], w [..., C/G, K] -> [N, ..., K]."""
     n = len(stride)
     if n == 1:
-        wide = convolve(_add_axis(x, 1), _add_axis(w, 0), b, (1, *stride), ((0, 0), *border), (1, *dilation), groups)
-        return _drop_axis(wide, 1)
+        wide, high = _add_axis(x, 1), _add_axis(w, 0)
+        y = convolve(wide, high, b, (1, *stride), ((0, 0), *border), (1, *dilation), groups, activation)
+        return _drop_axis(y, 1)
     if n == 2:
-        padding = (*border[0], *border[1])
-        return ops.conv2d(x, w, b, stride=stride, padding=padding, dilation=dilation, groups=groups)
+        how: dict[str, Any] = {"stride": stride, "dilation": dilation, "groups": groups, "activation": activation}
+        return ops.conv2d(x, w, b, padding=(*border[0], *border[1]), **how)
     x = pad_spatial(x, (border[0], *((0, 0),) * (n - 1)))
     out = (x.shape[1] - dilation[0] * (w.shape[0] - 1) - 1) // stride[0] + 1
     if out < 1:
         raise OnnxError(f"a window of {w.shape[0]} does not fit into {x.shape[1]} pixels")
-    y: Any = None
+    total: Any = None
     for t in range(w.shape[0]):
         start = t * dilation[0]
         seen = x[:, start : start + (out - 1) * stride[0] + 1 : stride[0]]
         flat = seen.reshape((seen.shape[0] * out, *seen.shape[2:]))
         part = convolve(flat, w[t], b if t == 0 else None, stride[1:], border[1:], dilation[1:], groups)
-        y = part if y is None else y + part
-    return y.reshape((x.shape[0], out, *y.shape[1:]))
+        total = part if total is None else total + part
+    total = total.reshape((x.shape[0], out, *total.shape[1:]))
+    return total if activation is None else ops.OPS[activation](total)
 
 
 def _add_axis(x: Tensor, at: int) -> Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 
 from dlkit import ops
 from dlkit.errors import OnnxError, UnsupportedOnnx
-from dlkit.onnx.convert.registry import converter
+from dlkit.onnx.convert.registry import Context, converter
 from dlkit.onnx.layout import permute, plain, stored
 from dlkit.onnx.values import host, value
 from dlkit.tensor import Tensor
@@ -39,7 +39,15 @@ def _inner_first(shapes: list, attributes: dict) -> dict:
 
 @converter("Gemm", since=7, layout="image", weights=_inner_first)
 def gemm(
-    a: Any, b: Any, c: Any = None, *, alpha: float = 1.0, beta: float = 1.0, transA: int = 0, transB: int = 0
+    a: Any,
+    b: Any,
+    c: Any = None,
+    *,
+    context: Context,
+    alpha: float = 1.0,
+    beta: float = 1.0,
+    transA: int = 0,
+    transB: int = 0,
 ) -> Any:
     """alpha · a' b' + beta · c."""
     a, c = plain(a), plain(c)
@@ -49,10 +57,11 @@ def gemm(
         raise OnnxError(f"a and b must be matrices; they have shapes {a.shape} and {b.shape}")
     b = stored(b, (1, 0)) if transB else plain(b)
     if not transA and alpha == 1.0 and c is not None and beta == 1.0 and c.shape == (b.shape[1],):
-        return ops.linear(a, b, c)
+        return ops.linear(a, b, c, activation=context.activation)
     y = ops.matmul(a, b, transpose_a=bool(transA))
     y = y if alpha == 1.0 else y * alpha
-    return y if c is None or beta == 0.0 else y + (c if beta == 1.0 else c * beta)
+    y = y if c is None or beta == 0.0 else y + (c if beta == 1.0 else c * beta)
+    return y if context.activation is None else ops.OPS[context.activation](y)
 
 
 @converter("Gemm", since=1, layout="image", weights=_inner_first)
@@ -61,13 +70,14 @@ def old_gemm(
     b: Any,
     c: Any,
     *,
+    context: Context,
     alpha: float = 1.0,
     beta: float = 1.0,
     broadcast: int = 0,
     transA: int = 0,
     transB: int = 0,
 ) -> Any:
-    return gemm(a, b, c, alpha=alpha, beta=beta, transA=transA, transB=transB)
+    return gemm(a, b, c, context=context, alpha=alpha, beta=beta, transA=transA, transB=transB)
 
 
 @converter("Einsum")

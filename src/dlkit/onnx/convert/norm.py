@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,8 @@ from dlkit.backends import kernels
 from dlkit.errors import OnnxError, UnsupportedOnnx
 from dlkit.nn import Buffer
 from dlkit.onnx.convert.registry import Context, converter
-from dlkit.onnx.layout import channels_last, from_channels_last
-from dlkit.onnx.values import axes_of, axis_of, cast
+from dlkit.onnx.layout import channels_last, from_channels_last, pointwise
+from dlkit.onnx.values import axes_of, axis_of, cast, value
 from dlkit.tensor import Tensor
 
 
@@ -32,11 +33,20 @@ def batch_norm(
 ) -> Any:
     """Running statistics at inference. A network that is being trained uses the batch's and keeps the running ones up to
     date, as nn.BatchNorm2d does, where the model holds them as weights."""
-    x = channels_last(x)
+    x, residual = channels_last(x), context.residual
+    if isinstance(residual, np.ndarray):
+        residual = value(residual.astype(x.dtype))
+    if residual is not None and residual.shape != from_channels_last(x).shape:
+        alone = replace(context, activation=None, residual=None)
+        y = batch_norm(from_channels_last(x), scale, bias, mean, var, context=alone, epsilon=epsilon, momentum=momentum)
+        y = pointwise(ops.add, (y, residual))
+        return y if context.activation is None else pointwise(ops.OPS[context.activation], (y,))
+    more = None if residual is None else channels_last(residual)
+    how: dict[str, Any] = {"eps": epsilon, "activation": context.activation}
     scale, bias, mean, var = (cast(v, x.dtype) for v in (scale, bias, mean, var))
     if not training_mode and not (context.training and isinstance(mean, Buffer) and isinstance(var, Buffer)):
-        return from_channels_last(ops.batch_norm_inference(x, scale, bias, mean, var, eps=epsilon))
-    y, batch_mean, inv_std = ops.batch_norm(x, scale, bias, eps=epsilon)
+        return from_channels_last(ops.batch_norm_inference(x, scale, bias, mean, var, more, **how))
+    y, batch_mean, inv_std = ops.batch_norm(x, scale, bias, more, **how)
     k = kernels(x.device)
     batch_var = k.subtract(k.divide(1.0, k.multiply(inv_std, inv_std)), epsilon)
     if not training_mode:

@@ -31,10 +31,13 @@ TRAINING = "ai.onnx.preview.training"
 
 @dataclass(frozen=True)
 class Context:
-    """About one call: is the network being trained, and which outputs are wanted."""
+    """About one call: is the network being trained, which outputs are wanted, and what is to be done in the same pass
+    (see dlkit.onnx.fuse): an activation, and before it a value to be added."""
 
     training: bool
     outputs: tuple[bool, ...]
+    activation: str | None = None
+    residual: Any = None
 
 
 @dataclass(frozen=True)
