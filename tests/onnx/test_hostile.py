@@ -121,7 +121,39 @@ def line_break_in_a_name():
     return model([helper.make_node("Re\nlu", ["x"], ["y"])])
 
 
+def with_functions(*functions):
+    made = relu(opset=21)
+    made.graph.node[0].op_type, made.graph.node[0].domain = "f", "own"
+    made.opset_import.append(helper.make_opsetid("own", 1))
+    opsets = [helper.make_opsetid("", 21), helper.make_opsetid("own", 1)]
+    for name, calls in functions:
+        nodes = [
+            helper.make_node(c, ["a" if i == 0 else f"b{i - 1}"], [f"b{i}"], domain="" if c == "Neg" else "own")
+            for i, c in enumerate(calls)
+        ]
+        made.functions.append(helper.make_function("own", name, ["a"], [f"b{len(calls) - 1}"], nodes, opsets))
+    return made
+
+
+def a_function_that_calls_itself():
+    return with_functions(("f", ["f"]))
+
+
+def functions_that_multiply():
+    """Seven layers of functions, each calling the next forty times: 40⁷ nodes."""
+    return with_functions(*((name, [chr(ord(name) + 1)] * 40) for name in "fghijk"), ("l", ["Neg"] * 40))
+
+
+def a_function_called_with_too_much():
+    made = with_functions(("f", ["g"]))
+    made.graph.node[0].input.append("x")
+    return made
+
+
 BAD = [
+    (a_function_that_calls_itself, UnsupportedOnnx, "functions inside functions more than 8 deep"),
+    (functions_that_multiply, UnsupportedOnnx, "more than 20,000 nodes made by functions are not done"),
+    (a_function_called_with_too_much, OnnxError, "2 inputs and 1 outputs do not fit the function's declaration"),
     (cycle, OnnxError, "input 'b' is made by no node before it .a cycle"),
     (unknown_operator, OnnxError, r"Rleu \(ai.onnx 21\): there is no operator 'Rleu'"),
     (known_but_not_done, UnsupportedOnnx, r"LSTM \(ai.onnx 21\): this operator is not done"),

@@ -3,6 +3,7 @@
 import sys
 
 import numpy as np
+import onnx
 import pytest
 from onnx import helper, numpy_helper
 
@@ -370,6 +371,29 @@ def test_a_definition_of_the_standard_stands_in_for_an_operator(rng):
     y.sum().backward()
     expected = (share.sum(-2)[..., None] * q).sum((0, 1, 2))
     np.testing.assert_allclose(module.parameters()[0].grad.numpy(), expected, rtol=1e-4)
+
+
+def test_a_function_of_the_models_own_stands_for_its_nodes():
+    opsets = [helper.make_opsetid("", 21), helper.make_opsetid("own", 1)]
+    scaled = helper.make_node("Elu", ["t"], ["out"])
+    scaled.attribute.add(name="alpha", ref_attr_name="strength", type=1)
+    body = helper.make_function(
+        "own",
+        "SquaredElu",
+        ["a"],
+        ["out"],
+        [N("Mul", ["a", "a"], ["s"]), N("Neg", ["s"], ["t"]), scaled],
+        opsets,
+        ["strength"],
+    )
+    model = onnx.ModelProto.FromString(
+        graph_model([N("SquaredElu", ["x"], ["m"], domain="own", strength=2.0), N("Neg", ["m"], ["y"])], {"x": [3]}, {})
+    )
+    model.opset_import.append(opsets[1])
+    model.functions.append(body)
+    x = np.array([0.5, -1.0, 2.0])
+    y = load_bytes(model.SerializeToString())(Tensor(x)).numpy()
+    np.testing.assert_allclose(y, -2 * np.expm1(-x * x), rtol=1e-12)
 
 
 def test_without_the_package_onnx_one_line_says_how_to_get_it(monkeypatch, tmp_path):

@@ -1,4 +1,4 @@
-"""Operators that ONNX itself defines by others: one without a converter becomes the nodes of its definition."""
+"""Operators that are defined by others, by ONNX itself or by a function in the model: they become those nodes."""
 
 from __future__ import annotations
 
@@ -35,8 +35,22 @@ def definition_of(node: Any, version: int, types: Sequence[Any], prefix: str) ->
         if name not in attributes and attribute.default_value.name:
             attributes[name] = attribute.default_value
     body = _body(schema, node, attributes, version, types)
-    if body is None:
-        return None
+    return None if body is None else instance_of(body, node, attributes, prefix)
+
+
+def instance_of(body: Any, node: Any, attributes: dict[str, Any], prefix: str) -> Definition:
+    """The nodes of a function's body in the place of `node`, with its names and attributes filled in.
+
+    Raises : OnnxError if the node does not call it as it is declared.
+    """
+    import onnx
+
+    if len(node.input) > len(body.input) or len(node.output) > len(body.output):
+        raise OnnxError(
+            f"{len(node.input)} inputs and {len(node.output)} outputs do not fit the function's declaration"
+        )
+    defaults = {a.name: a for a in getattr(body, "attribute_proto", ())}
+    attributes = {**defaults, **attributes}
     names = dict(zip(body.input, (*node.input, *("",) * len(body.input))))
     names.update((inner, outer) for inner, outer in zip(body.output, node.output) if outer)
     names[""] = ""

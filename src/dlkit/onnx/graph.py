@@ -15,10 +15,11 @@ import numpy as np
 
 from dlkit.errors import OnnxError, UnsupportedOnnx
 from dlkit.onnx.convert import NEWEST, OLDEST, Context, Converter, find
-from dlkit.onnx.expand import DEEPEST, definition_of
+from dlkit.onnx.expand import DEEPEST, definition_of, instance_of
 from dlkit.onnx.safety import array_of, dtype_of
 
-MAX_NODES = 200_000
+MAX_NODES = 50_000  # in a file
+MAX_EXPANDED = 20_000  # made by functions and definitions: a short file could call for any number
 DOMAINS = {"ai.onnx": ""}  # two names for one domain
 
 
@@ -108,10 +109,11 @@ class _Builder:
     def __init__(self, model: Any, folder: Path | None):
         self.model, self.graph, self.folder = model, model.graph, folder
         self.versions = _versions(model.opset_import)
+        self.functions = {(DOMAINS.get(f.domain, f.domain), f.name): f for f in model.functions}
         self.steps: list[Step] = []
         self.made: set[str] = set()
         self.types: dict[str, Any] | None = None
-        self.inner = 0
+        self.inner = self.expanded = 0
 
     def build(self) -> Graph:
         graph = self.graph
@@ -142,6 +144,9 @@ class _Builder:
 
     def add(self, nodes: Iterable[Any], versions: dict[str, int], depth: int) -> None:
         for node in nodes:
+            self.expanded += depth > 0
+            if self.expanded > MAX_EXPANDED:
+                raise UnsupportedOnnx(f"more than {MAX_EXPANDED:,} nodes made by functions are not done")
             label = _label(node, versions)
             with explained(label):
                 self.add_node(node, versions, depth, label)
@@ -154,6 +159,9 @@ class _Builder:
         if domain not in versions:
             raise OnnxError(f"the model imports no operators of domain {domain!r}")
         version = versions[domain]
+        if (function := self.functions.get((domain, node.op_type))) is not None:
+            self.call(function, node, versions, depth)
+            return
         if domain == "" and not (version <= NEWEST and (version >= OLDEST or _unchanged(node.op_type, version))):
             raise UnsupportedOnnx(f"opset {version} is not known; {OLDEST} to {NEWEST} are")
         found = find(domain, node.op_type, version)
@@ -186,11 +194,20 @@ class _Builder:
         definition = None if depth >= DEEPEST else definition_of(node, version, types, prefix)
         if definition is None:
             raise UnsupportedOnnx("this operator is not done")
-        made = set(self.made)
         self.add(definition.nodes, {**self.versions, **definition.versions}, depth + 1)
-        missing = [name for name in node.output if name and name not in self.made]
-        if missing or made & set(filter(None, node.output)):
-            raise OnnxError(f"the operator's definition does not make {missing or 'new values'}")
+        if missing := [name for name in node.output if name and name not in self.made]:
+            raise OnnxError(f"the operator's definition does not make {missing}")
+
+    def call(self, function: Any, node: Any, versions: dict[str, int], depth: int) -> None:
+        """Puts the body of one of the model's own functions in the place of a node."""
+        if depth >= DEEPEST:
+            raise UnsupportedOnnx(f"functions inside functions more than {DEEPEST} deep are not done")
+        self.inner += 1
+        attributes = {a.name: a for a in node.attribute}
+        instance = instance_of(function, node, attributes, f"{node.op_type}.{self.inner}.")
+        self.add(instance.nodes, {**versions, **_versions(function.opset_import)}, depth + 1)
+        if missing := [name for name in node.output if name and name not in self.made]:
+            raise OnnxError(f"the function does not make {missing}")
 
     def type_of(self, name: str) -> Any:
         """The type of a value as the standard's inference finds it; empty if that is not known."""

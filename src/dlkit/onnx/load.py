@@ -50,10 +50,13 @@ def _texts(model: Any) -> Iterator[Any]:
     for tensor in graph.initializer:
         yield tensor.name
         yield from (text for entry in tensor.external_data for text in (entry.key, entry.value))
-    for node in graph.node:
+    for function in model.functions:
+        yield from (function.name, function.domain, *function.input, *function.output)
+        yield from (opset.domain for opset in function.opset_import)
+    for node in (*graph.node, *(node for function in model.functions for node in function.node)):
         yield from (node.op_type, node.domain, node.name, *node.input, *node.output)
         for attribute in node.attribute:
-            yield attribute.name
+            yield from (attribute.name, attribute.ref_attr_name)
             yield from (text for entry in attribute.t.external_data for text in (entry.key, entry.value))
 
 

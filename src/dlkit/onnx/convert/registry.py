@@ -14,6 +14,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,7 @@ class Converter:
     weights: Callable[..., dict[int, Order]]  # (shapes, attributes) -> order to keep a weight at an input position in
     constants: tuple[int, ...]  # input positions that are never trained
 
-    @property
+    @cached_property
     def parameters(self) -> list[inspect.Parameter]:
         return list(inspect.signature(self.function).parameters.values())
 
@@ -99,7 +100,7 @@ class Converter:
             outputs = tuple(_narrowed(y, half) for y in outputs)
         return tuple(np.asarray(y) if isinstance(y, np.generic) else y for y in outputs)
 
-    @property
+    @cached_property
     def _wants_context(self) -> bool:
         return any(p.name == "context" for p in self.parameters)
 
