@@ -1,6 +1,8 @@
 """The standard's own test suite: what passes, what is declined, and that nothing is wrong."""
 
+import inspect
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 
 from dlkit.onnx import conformance
 from dlkit.onnx.convert import CONVERTERS
+from dlkit.onnx.layout import plain
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "conformance.md"
 
@@ -68,10 +71,8 @@ def test_a_wrong_converter_is_noticed(monkeypatch, name, operator, change):
     right = newest.function
 
     def wrong(*inputs, **attributes):
-        from dlkit.onnx.layout import plain
-
         return change(plain(right(*inputs, **attributes)))
 
-    wrong.__signature__ = __import__("inspect").signature(right)
-    monkeypatch.setitem(CONVERTERS, ("", operator), [newest.__class__(**{**vars(newest), "function": wrong})])
+    wrong.__signature__ = inspect.signature(right)
+    monkeypatch.setitem(CONVERTERS, ("", operator), [replace(newest, function=wrong)])
     assert conformance.run(case).result == "wrong"
