@@ -8,7 +8,7 @@ dlkit writes that into the file's metadata_props: `dlkit.classes` (a JSON list o
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,20 +28,23 @@ BETWEEN = ("Flatten", "Squeeze", "GlobalAveragePool", "ReduceMean", "Identity", 
 
 @dataclass
 class Classifier:
-    """graph : ends in logits [N, classes]; input_shape : (H, W, C) or (F,), None where the file leaves it open;
+    """where : the file; graph : ends in logits [N, classes]; input_shape : (H, W, C) or (F,), None where the file leaves it open;
     classes, normalizer : what the file says about them, if it does."""
 
+    where: str
     graph: Graph
     input_shape: tuple[int | None, ...]
     classes: list[str] | None = None
     normalizer: dict[str, Any] | None = None
-    notes: list[str] = field(default_factory=list)
 
     @property
     def outputs(self) -> int | None:
-        """How many classes its last weights make; None if they are not found."""
+        """How many classes its last weights make, or else what the file says about its output; None if it says nothing."""
         found = _head(self.graph)
-        return None if found is None else found.classes
+        if found is not None:
+            return found.classes
+        shape = self.graph.outputs[0].shape
+        return shape[-1] if shape and isinstance(shape[-1], int) else None
 
     def module(self, classes: int | None = None) -> GraphModule:
         """The network in inference mode, with a new, untrained last layer if `classes` differ from what it has.
@@ -49,8 +52,8 @@ class Classifier:
         Raises : OnnxError if there is no last layer that could be replaced.
         """
         graph = self.graph
-        if classes is not None and self.outputs != classes:
-            graph = with_new_head(graph, classes)
+        if classes is not None and self.outputs not in (None, classes):
+            graph = with_new_head(graph, classes, self.where)
         module = GraphModule(graph)
         module.eval()
         return module
@@ -75,13 +78,13 @@ def open_classifier(data: bytes, where: str) -> Classifier:
     try:
         with limited(Limits()):
             graph = build_graph(parse(data, where))
-        return _described(graph)
+        return _described(graph, where)
     except OnnxError as error:
         message = str(error)
         raise type(error)(message if message.startswith(where) else f"{where}: {message}") from None
 
 
-def _described(graph: Graph) -> Classifier:
+def _described(graph: Graph, where: str) -> Classifier:
     if len(graph.inputs) != 1 or len(graph.outputs) != 1:
         raise OnnxError(
             f"a classifier has one input and one output; this has {len(graph.inputs)}, {len(graph.outputs)}"
@@ -96,7 +99,7 @@ def _described(graph: Graph) -> Classifier:
     classes, normalizer = (_json(graph.metadata, key) for key in (CLASSES, NORMALIZER))
     if classes is not None and not (isinstance(classes, list) and all(isinstance(c, str) for c in classes)):
         raise OnnxError(f"its {CLASSES} are not a list of names")
-    return Classifier(graph, shape, classes, normalizer)
+    return Classifier(where, graph, shape, classes, normalizer)
 
 
 def _json(metadata: dict[str, str], key: str) -> Any:
@@ -159,7 +162,7 @@ def _head(graph: Graph) -> _Head | None:
         axis = 0 if attributes.get("transB") else 1
     elif op == "MatMul" and len(shape) == 2:
         axis = 1
-    elif op == "Conv" and attributes.get("group", 1) == 1:
+    elif op == "Conv" and attributes.get("group", 1) == 1 and len(shape) > 2:
         axis = 0
     else:
         return None
@@ -173,7 +176,7 @@ def _head(graph: Graph) -> _Head | None:
     return _Head(weight, axis, bias, shape[axis])
 
 
-def with_new_head(graph: Graph, classes: int) -> Graph:
+def with_new_head(graph: Graph, classes: int, where: str) -> Graph:
     """The graph with its last layer drawn anew for this many classes.
 
     Raises : OnnxError if the last layer is not a linear layer or convolution with weights of its own.
@@ -181,7 +184,7 @@ def with_new_head(graph: Graph, classes: int) -> Graph:
     head = _head(graph)
     if head is None:
         raise OnnxError(
-            f"its last layer cannot be replaced by one for {classes} classes (it is no Gemm, MatMul or Conv with weights "
+            f"{where}: its last layer cannot be replaced by one for {classes} classes (it is no Gemm, MatMul or Conv with weights "
             "of its own before the output)"
         )
     old = graph.weights[head.weight]

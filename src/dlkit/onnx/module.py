@@ -115,7 +115,7 @@ def _uses(graph: Graph) -> dict[str, list[tuple[Step, int]]]:
 
 def _role(array: np.ndarray, uses: list[tuple[Step, int]]) -> type[Tensor] | None:
     """Parameter, Buffer, or None for a constant."""
-    if array.dtype not in FLOATS or (array.size < 2 and array.ndim == 0) or not uses:
+    if array.dtype not in FLOATS or array.ndim == 0 or not uses:
         return None
     trained = [i not in step.converter.constants for step, i in uses]
     if any(trained):
