@@ -4,6 +4,10 @@ Numba keeps machine code beside the source, in the user's cache directory where 
 NUMBA_CACHE_DIR. It keys it by argument types, CPU model and CPU features, and by the file of the function; names here
 carry a digest of all files of the function's folder too, as functions call into several.
 
+A kernel has two variants from the same source: with one thread, for little work (and in a
+fraction of the time), and with `prange` over all threads. Which one runs follows from the work alone, so
+the bits of a result do not depend on the number of threads.
+
 Importing this module imports Numba (0.4 s) and compiles nothing.
 """
 
@@ -23,6 +27,8 @@ import numba
 from numba.core import event
 
 from dlkit.threads import apply_to_numba
+
+PARALLEL = 100_000  # simple operations, some 30 µs: less is not worth waking threads for
 
 log = logging.getLogger("dlkit.numba")
 
@@ -59,6 +65,34 @@ def jit(function: Any = None, *, parallel: bool = False, reassociate: bool = Fal
         return numba.njit(function, cache=True, **options)
     except RuntimeError:  # nowhere to write a cache: compile anew in each process
         return numba.njit(function, **options)
+
+
+class Kernel:
+    """A loop in both variants; called with the amount of work before the loop's own arguments."""
+
+    __slots__ = ("parallel", "serial")
+
+    def __init__(self, function: Any, reassociate: bool = False, threads: bool = True, serial: bool = True):
+        if threads:
+            twin = renamed(function, function.__name__ + "_parallel", function)
+            self.parallel = jit(twin, parallel=True, reassociate=reassociate)
+        self.serial = jit(function, reassociate=reassociate) if serial else self.parallel
+        if not threads:
+            self.parallel = self.serial
+
+    def __call__(self, work: int, *args: Any) -> None:
+        (self.parallel if work >= PARALLEL else self.serial)(*args)
+
+
+def kernel(function: Any = None, *, reassociate: bool = False, threads: bool = True, serial: bool = True) -> Any:
+    """Decorator: a function that loops over `prange` becomes a Kernel.
+
+    threads : False where they gain less than the second or two that compiling for them takes.
+    serial : False where a second variant takes longer to compile than it will ever save.
+    """
+    if function is None:
+        return functools.partial(Kernel, reassociate=reassociate, threads=threads, serial=serial)
+    return Kernel(function, reassociate, threads, serial)
 
 
 def renamed(function: Any, name: str, place: Any, **names: Any) -> FunctionType:

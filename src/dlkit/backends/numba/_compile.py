@@ -1,8 +1,6 @@
 """From a Python loop to a kernel, and from a caller's arrays to the arrays a kernel takes.
 
-A kernel has two variants from the same source: with one thread, for little work (and in a
-fraction of the time), and with `prange` over all threads. Which one runs follows from the work alone, so
-the bits of a result do not depend on the number of threads. `dlkit.jit` compiles them.
+`dlkit.jit` compiles; this adds loops over a formula, the checks on arguments, and memory to work in.
 """
 
 from __future__ import annotations
@@ -19,43 +17,13 @@ from typing import Any
 import numpy as np
 
 from dlkit.backends.contract import Decline
+from dlkit.jit import Kernel, digest, kept_in, renamed
 from dlkit.jit import compile_report as compile_report
 from dlkit.jit import compile_seconds as compile_seconds
-from dlkit.jit import digest, kept_in, renamed
 from dlkit.jit import jit as jit
-
-PARALLEL = 100_000  # simple operations, some 30 µs: less is not worth waking threads for
-
+from dlkit.jit import kernel as kernel
 
 # -- compiling -------------------------------------------------------------------------------------
-
-
-class Kernel:
-    """A loop in both variants; called with the amount of work before the loop's own arguments."""
-
-    __slots__ = ("parallel", "serial")
-
-    def __init__(self, function: Any, reassociate: bool = False, threads: bool = True, serial: bool = True):
-        if threads:
-            twin = renamed(function, function.__name__ + "_parallel", function)
-            self.parallel = jit(twin, parallel=True, reassociate=reassociate)
-        self.serial = jit(function, reassociate=reassociate) if serial else self.parallel
-        if not threads:
-            self.parallel = self.serial
-
-    def __call__(self, work: int, *args: Any) -> None:
-        (self.parallel if work >= PARALLEL else self.serial)(*args)
-
-
-def kernel(function: Any = None, *, reassociate: bool = False, threads: bool = True, serial: bool = True) -> Any:
-    """Decorator: a function that loops over `prange` becomes a Kernel.
-
-    threads : False where they gain less than the second or two that compiling for them takes.
-    serial : False where a second variant takes longer to compile than it will ever save.
-    """
-    if function is None:
-        return functools.partial(Kernel, reassociate=reassociate, threads=threads, serial=serial)
-    return Kernel(function, reassociate, threads, serial)
 
 
 def loop_over(formula: Any, loop: Any) -> Kernel:
