@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from dlkit.inpaint.multigrid import loops, stencil
 
-DEGREE = 4  # of the smoother's polynomial
-BAND = {1: 8.0, 2: 16.0}  # of the eigenvalues, largest to smallest, the smoother damps: what the coarse grid cannot see
+DEGREE = 3  # of the smoother's polynomial
+BAND = {1: 6.0, 2: 12.0}  # of the eigenvalues, largest to smallest, the smoother damps: what the coarse grid cannot see
 DIRECT = 64  # cells: so few are solved exactly
 MOST_KNOWN = 1  # of a square's four cells, for it to be a cell of the coarse grid
 
@@ -20,7 +19,7 @@ class Level:
     """One grid's cells and weights (see `loops`), and the memory that a cycle works in."""
 
     shape: tuple[int, int]
-    index: np.ndarray  # int32 [(h + 4) (w + 4)]
+    index: np.ndarray  # uint32 [(h + 4) (w + 4)]
     place: np.ndarray  # int64 [n]
     offsets: np.ndarray  # int64 [K]
     kind: np.ndarray  # int32 [n]
@@ -32,6 +31,7 @@ class Level:
         self.scale, radius = np.empty(n, np.float32), np.empty(-(-n // loops.BLOCK))
         loops.bounds(self.work, self.place, self.index, self.offsets, self.kind, self.weights, self.scale, radius)
         self.radius = float(radius.max(initial=0))
+        self.shares = shares(self.shape[0]), shares(self.shape[1])
 
     @property
     def stride(self) -> int:
@@ -46,7 +46,18 @@ class Level:
         return self.place, self.index, self.offsets, self.kind, self.weights
 
     def allocate(self, channels: int) -> None:
-        self.x, self.new, self.d, self.b = (np.zeros((channels, self.place.size + 1), np.float32) for _ in range(4))
+        self.x, self.new, self.d, self.b = (np.zeros((self.place.size + 1, channels), np.float32) for _ in range(4))
+
+
+def shares(n: int) -> np.ndarray:
+    """float32 [n + 3, 2]: along an axis of n cells, P's weights between cell i - 1 and its two parents, the first of which
+    is i // 2 - 1. Where the grid ends, all goes to the nearest; 0 for the cells beyond it."""
+    i = np.arange(n)
+    weights = np.where((i % 2 == 0)[:, None], (0.25, 0.75), (0.75, 0.25))
+    weights[0] = 0, 1
+    if n % 2 == 0:
+        weights[-1] = 1, 0
+    return np.pad(weights, ((1, 2), (0, 0))).astype(np.float32)
 
 
 def finest(hole: np.ndarray, power: int) -> Level:
@@ -79,8 +90,8 @@ def coarser(fine: Level) -> Level | None:
     coarse_stride = columns + 2 * stencil.REACH
     weights = np.zeros((place.size, stencil.SIDE, stencil.SIDE), np.float32)
     loops.galerkin(
-        16 * fine.work, fine.place, fine.index, stride, fine.offsets, fine.kind, fine.weights,
-        place, coarse_stride, rows, columns, index, weights,
+        16 * fine.work, fine.place, fine.index, stride, fine.offsets, fine.kind, fine.weights, *fine.shares,
+        place, coarse_stride, index, weights,
     )  # fmt: skip
     around = np.arange(-stencil.REACH, stencil.REACH + 1)
     offsets = (around[:, None] * coarse_stride + around).ravel()
@@ -92,8 +103,8 @@ def _numbered(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(index, place) of `loops`"""
     padded = np.pad(cells, stencil.REACH).ravel()
     place = np.flatnonzero(padded)
-    index = np.full(padded.size, place.size, np.int32)
-    index[place] = np.arange(place.size, dtype=np.int32)
+    index = np.full(padded.size, place.size, np.uint32)
+    index[place] = np.arange(place.size, dtype=np.uint32)
     return index, place
 
 
@@ -101,6 +112,7 @@ class Hierarchy:
     """All levels of a hole; `cycle` is the preconditioner."""
 
     def __init__(self, hole: np.ndarray, channels: int, power: int):
+        self.channels = channels
         self.levels = [finest(hole, power)]
         while self.levels[-1].place.size > DIRECT and (level := coarser(self.levels[-1])) is not None:
             self.levels.append(level)
@@ -110,7 +122,7 @@ class Hierarchy:
         self.inverse = np.linalg.inv(dense(last)) if last.place.size <= DIRECT else None
 
     def cycle(self, b: np.ndarray) -> np.ndarray:
-        """[C, n + 1]: nearly A⁻¹b, by a symmetric positive definite operator. In memory of the hierarchy's own."""
+        """[n + 1, C]: nearly A⁻¹b, by a symmetric positive definite operator. In memory of the hierarchy's own."""
         np.copyto(self.levels[0].b, b, casting="same_kind")
         self._descend(0)
         return self.levels[0].x
@@ -119,16 +131,16 @@ class Hierarchy:
         level = self.levels[number]
         if self.inverse is not None and number == len(self.levels) - 1:
             n = level.place.size  # einsum, not BLAS: the same bits for any number of threads
-            level.x[:, :n] = np.einsum("ij,cj->ci", self.inverse, level.b[:, :n])
+            level.x[:n] = np.einsum("ij,jc->ic", self.inverse, level.b[:n])
             return
         smooth(level, from_zero=True)
         if number + 1 < len(self.levels):
             below = self.levels[number + 1]
-            coarse = below.stride, *below.shape
-            loops.residual(level.work, level.x, level.b, level.d, *level.operator)
-            loops.restrict(level.work, level.d, below.b, level.index, level.stride, below.place, *coarse)
+            loops.residual[self.channels](level.work, level.x, level.b, level.d, *level.operator)
+            where = level.stride, *level.shares
+            loops.restrict(level.work, level.d, below.b, level.index, *where, below.place, below.stride)
             self._descend(number + 1)
-            loops.prolong(level.work, below.x, level.x, level.place, level.stride, below.index, *coarse)
+            loops.prolong(level.work, below.x, level.x, level.place, *where, below.index, below.stride)
         smooth(level)
 
 
@@ -149,7 +161,9 @@ def smooth(level: Level, from_zero: bool = False) -> None:
 
 
 def _advance(level: Level, keep: float, gain: float) -> None:
-    loops.chebyshev(level.work, level.x, level.new, level.d, level.b, level.scale, keep, gain, *level.operator)
+    loops.chebyshev[level.x.shape[1]](
+        level.work, level.x, level.new, level.d, level.b, level.scale, keep, gain, *level.operator
+    )
     level.x, level.new = level.new, level.x
 
 
@@ -163,7 +177,6 @@ def dense(level: Level) -> np.ndarray:
 
 
 def image_in_places(image: np.ndarray) -> np.ndarray:
-    """float64 [C, (H + 4) (W + 4)]: the image's channels as `Level.place` counts."""
+    """float64 [(H + 4) (W + 4), C]: the image's pixels as `Level.place` counts."""
     border = (stencil.REACH, stencil.REACH)
-    planes: Any = np.pad(np.moveaxis(image, -1, 0).astype(np.float64), ((0, 0), border, border))
-    return planes.reshape(image.shape[2], -1)
+    return np.pad(image.astype(np.float64), (border, border, (0, 0))).reshape(-1, image.shape[2])
