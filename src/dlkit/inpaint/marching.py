@@ -37,7 +37,8 @@ class March:
     stride: int
 
     @classmethod
-    def into(cls, image: np.ndarray, hole: np.ndarray) -> March:
+    def into(cls, image: np.ndarray, hole: np.ndarray, outward: bool = True) -> March:
+        """outward : False where nobody asks for the time of known pixels: it stays FAR"""
         border = (PAD, PAD)
         inside = np.pad(hole, PAD).astype(np.uint8).ravel()
         known = np.pad(~hole, PAD).astype(np.uint8).ravel()
@@ -45,10 +46,11 @@ class March:
         time = np.full(inside.size, FAR, np.float32)
         band = np.flatnonzero(touches(inside, known, stride))
         order = np.empty(int(hole.sum()), np.int64)
-        outward = known.copy()
-        outward[band] = 0
-        march(band, outward, time, np.empty(int(known.sum()), np.int64), stride, RADIUS + 1.0)
-        time[(known == 1) & (time < FAR)] *= -1
+        if outward:
+            outside = known.copy()
+            outside[band] = 0
+            march(band, outside, time, np.empty(int(known.sum()), np.int64), stride, RADIUS + 1.0)
+            time[(known == 1) & (time < FAR)] *= -1
         march(band, inside, time, order, stride, float(FAR))
         pixels = np.pad(image * np.float32(255), (border, border, (0, 0))).reshape(-1, image.shape[2])
         return cls(order, time, known, pixels, stride)

@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 import numpy as np
+from numba import prange
 
-from dlkit.inpaint.marching import FAR, March
+from dlkit.inpaint.marching import March
 from dlkit.inpaint.method import Job, method
-from dlkit.jit import jit
+from dlkit.jit import jit, kernel, renamed
 
 
 @method(
@@ -23,69 +24,100 @@ def navier_stokes(image: np.ndarray, hole: np.ndarray, job: Job) -> np.ndarray:
     pass by fast marching: a pixel p is the mean of the known q within 3 pixels, with weights
     |cos of the angle between q - p and q's isophote| / (1 + |q - p|⁴), each channel for itself.
     """
-    front = March.into(image, hole)
+    front = March.into(image, hole, outward=False)
     rows, columns, steps = front.disc()
-    square = (rows * rows + columns * columns).astype(np.float32)
-    weight = 1 / (1 + square * square)
-    near = np.flatnonzero(front.time < FAR)  # all that lies within the disc of a pixel of the hole, and the hole
-    slot = np.full(front.time.size, -1, np.int32)
-    slot[near] = np.arange(near.size, dtype=np.int32)
-    state = np.zeros((near.size, image.shape[2], 4), np.float32)
-    start(near, front.pixels, front.known, front.stride, state)
-    along = (rows / np.sqrt(square)).astype(np.float32), (columns / np.sqrt(square)).astype(np.float32)
+    near = np.zeros(front.known.size, np.bool_)
+    reach(front.order, steps, near)
+    places = np.flatnonzero(near)
+    slot = np.zeros(near.size, np.uint32)
+    slot[places] = np.arange(places.size, dtype=np.uint32)
+    state = np.zeros((places.size, image.shape[2], 4), np.float32)
+    start(16 * state.size, places, front.pixels, front.known, front.stride, state)
+    square = rows * rows + columns * columns
+    to_row, to_column = ((x / np.sqrt(square)).astype(np.float32) for x in (rows, columns))
+    weight = (1 / (1 + square * square)).astype(np.float32)
+    fill = fill_of[image.shape[2]]
     for part in front.chunks(job):
-        fill(part, front.pixels, front.known, front.stride, slot, state, steps, *along, weight)
+        fill(part, front.pixels, front.known, near, front.stride, slot, state, steps, to_row, to_column, weight)
     return front.image(image.shape)
 
 
 @jit
-def start(near, pixels, known, stride, state):
-    for s in range(near.size):
-        if known[near[s]]:
-            for c in range(pixels.shape[1]):
-                observe(pixels, known, near[s], stride, c, state[s, c])
-
-
-@jit
-def observe(pixels, known, q, stride, c, out):
-    """out = brightness of q, its variation down and across, and 1 over their length"""
-    down, across = variation(pixels, known, q, stride, c), variation(pixels, known, q, 1, c)
-    out[0], out[1], out[2] = pixels[q, c], down, across
-    out[3] = 1 / np.sqrt(max(down * down + across * across, np.float32(1e-20)))
-
-
-@jit
-def fill(order, pixels, known, stride, slot, state, steps, rows, columns, weight):
-    """rows, columns : of the unit vectors to the disc's pixels"""
-    channels = pixels.shape[1]
-    total, sum_of_weights = np.zeros(channels, np.float32), np.zeros(channels, np.float32)
+def reach(order, steps, near):
+    """near = within the disc of a pixel of the hole"""
     for p in order:
-        total[:], sum_of_weights[:] = 0, 1e-20
+        near[p] = True
+        for step in steps:
+            near[p + step] = True
+
+
+@kernel
+def start(places, pixels, known, stride, state):
+    """state [slot, C, 4] of the known pixels: see `observe`"""
+    for s in prange(places.size):
+        if known[places[s]]:
+            observe(pixels, known, places[s], stride, state, s)
+
+
+@jit
+def observe(pixels, known, q, stride, state, s):
+    """For each channel q's brightness, the sum of its |differences| down and across, and 1 over their length.
+
+    A missing neighbour counts as the one on the other side.
+    """
+    q = np.uintp(q)
+    up, below, down_scale = both(known, q, np.uintp(stride))
+    left, right, across_scale = both(known, q, np.uintp(1))
+    for c in range(pixels.shape[1]):
+        here = pixels[q, c]
+        down = down_scale * (abs(here - pixels[up, c]) + abs(pixels[below, c] - here))
+        across = across_scale * (abs(here - pixels[left, c]) + abs(pixels[right, c] - here))
+        state[s, c, 0], state[s, c, 1], state[s, c, 2] = here, down, across
+        state[s, c, 3] = np.float32(1) / np.sqrt(max(down * down + across * across, np.float32(1e-20)))
+
+
+@jit
+def both(known, q, step):
+    """(the neighbour before or q, the neighbour after or q, 1 or for a missing one 2)"""
+    before, after = q - step, q + step
+    if known[before]:
+        return (before, after, np.float32(1)) if known[after] else (before, q, np.float32(2))
+    return q, after if known[after] else q, np.float32(2)
+
+
+@jit
+def weigh(state, s, c, to_row, to_column, weight):
+    along = abs(to_row * state[s, c, 2] - to_column * state[s, c, 1])  # isophotes stand at right angles to the gradient
+    return weight * (along * state[s, c, 3] if along > np.float32(0.01) else np.float32(1e-6))
+
+
+C = 3  # replaced: the loop is compiled for grey and for RGB, its sums in registers
+
+
+def _fill(order, pixels, known, near, stride, slot, state, steps, to_row, to_column, weight):
+    least = np.float32(1e-20)
+    for p in order:
+        t0, t1, t2 = np.float32(0), np.float32(0), np.float32(0)
+        w0, w1, w2 = least, least, least
         for k in range(steps.size):
-            q = p + steps[k]
+            q = np.uintp(p + steps[k])
             if known[q] == 0:
                 continue
             s = slot[q]
-            for c in range(channels):
-                # isophotes stand at right angles to the gradient
-                along = abs(rows[k] * state[s, c, 2] - columns[k] * state[s, c, 1])
-                w = weight[k] * (along * state[s, c, 3] if along > np.float32(0.01) else np.float32(1e-6))
-                total[c] += w * state[s, c, 0]
-                sum_of_weights[c] += w
+            w = weigh(state, s, 0, to_row[k], to_column[k], weight[k])
+            t0, w0 = t0 + w * state[s, 0, 0], w0 + w
+            if C == 3:
+                w = weigh(state, s, 1, to_row[k], to_column[k], weight[k])
+                t1, w1 = t1 + w * state[s, 1, 0], w1 + w
+                w = weigh(state, s, 2, to_row[k], to_column[k], weight[k])
+                t2, w2 = t2 + w * state[s, 2, 0], w2 + w
         known[p] = 1
-        for c in range(channels):
-            pixels[p, c] = total[c] / sum_of_weights[c]
+        pixels[p, 0] = t0 / w0
+        if C == 3:
+            pixels[p, 1], pixels[p, 2] = t1 / w1, t2 / w2
         for q in (p, p - stride, p - 1, p + 1, p + stride):  # whose variation this has changed
-            if known[q] and slot[q] >= 0:
-                for c in range(channels):
-                    observe(pixels, known, q, stride, c, state[slot[q], c])
+            if known[q] and near[q]:
+                observe(pixels, known, q, stride, state, slot[q])
 
 
-@jit
-def variation(pixels, known, q, step, c):
-    """Σ |differences| along one axis to both neighbours; a missing one counts as the other"""
-    here = pixels[q, c]
-    if known[q + step]:
-        after = abs(pixels[q + step, c] - here)
-        return after + abs(here - pixels[q - step, c]) if known[q - step] else 2 * after
-    return 2 * abs(here - pixels[q - step, c]) if known[q - step] else np.float32(0)
+fill_of = {channels: jit(renamed(_fill, f"fill_{channels}", _fill, C=channels)) for channels in (1, 3)}
