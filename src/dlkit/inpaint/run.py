@@ -65,11 +65,23 @@ def inpaint(
         return Result(image.copy(), "none", "the mask is empty: the image is copied", 0.0, fraction)
     threading.set_num_threads(threads)
     deadline = None if timeout is None else started + timeout
-    report = progress or (lambda fraction: None)
-    job = Job(quality, seed, report, deadline, threading.num_threads(), device, weights, iterations)
+    job = Job(quality, seed, growing(progress), deadline, threading.num_threads(), device, weights, iterations)
     name, reason = choose(hole, job) if method == "auto" else (method, "asked for")
     filled = fill(METHODS[name], image, hole, job, feather)
     return Result(filled, name, reason, time.monotonic() - started, fraction, not job.expired())
+
+
+def growing(progress: Callable[[float], None] | None) -> Callable[[float], None]:
+    """Passes on a share done only if it is more than before: an estimate may fall back, a bar should not."""
+    highest = 0.0
+
+    def report(fraction: float) -> None:
+        nonlocal highest
+        if progress is not None and fraction > highest:
+            highest = min(fraction, 1.0)
+            progress(highest)
+
+    return report
 
 
 def check(image: np.ndarray, hole: np.ndarray) -> None:
