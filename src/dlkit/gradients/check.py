@@ -19,7 +19,7 @@ from dlkit.gradients.report import GradientReport
 SAME = 1e-10  # two ways to the same float64 numbers, relative to the largest
 
 
-class Unsound(GradientError):
+class UnsoundError(GradientError):
     """The problem fails before numbers can be compared; `diagnosis` says what to look for."""
 
     def __init__(self, message: str, diagnosis: str = ""):
@@ -41,7 +41,7 @@ def check_problem(
         if report.worst.ratio <= 1:
             linear_in_dy(problem, dys[0], rng)
             any_layout(problem, dys[0])
-    except Unsound as error:
+    except UnsoundError as error:
         report.failure = f"{problem.name or 'the call'}: {error}"
         report.diagnosis = [error.diagnosis] if error.diagnosis else []
         return []
@@ -63,14 +63,14 @@ def same(a: Any, b: Any, tolerance: float = SAME, floor: float = 0.0) -> bool:
 
 
 def sound(problem: Problem, rng: np.random.Generator) -> list[np.ndarray]:
-    """The upstream gradients to compare along, once the calls have proved fit to be compared.  Raises : Unsound."""
+    """The upstream gradients to compare along, once the calls have proved fit to be compared.  Raises : UnsoundError."""
     inputs = copies(problem.inputs)
     y = problem.forward(inputs)
     _unchanged(problem.inputs, inputs, "forward")
     if not np.isfinite(y).all():
-        raise Unsound("forward gives NaN or infinity here")
+        raise UnsoundError("forward gives NaN or infinity here")
     if not same(problem.forward(inputs), y, 0.0):
-        raise Unsound(
+        raise UnsoundError(
             "two forward calls with the same inputs give different outputs",
             "randomness between calls: fix the random numbers (a mask as an input, a generator seeded inside the call)",
         )
@@ -79,15 +79,19 @@ def sound(problem: Problem, rng: np.random.Generator) -> list[np.ndarray]:
     first = problem.backward(inputs, dy)
     _unchanged(problem.inputs, inputs, "backward")
     if not np.array_equal(dy, dys[0]):
-        raise Unsound("backward changes dy in place", "dy is modified in place: work on a copy, others still read it")
+        raise UnsoundError(
+            "backward changes dy in place", "dy is modified in place: work on a copy, others still read it"
+        )
     _shaped(problem, first, dys[0])
     first = copies({n: np.asarray(g) for n, g in first.items()})
     again = problem.backward(inputs, dy)
     for name, g in first.items():
         if not same(again[name], g, 0.0):
             if (twice := accumulates(g, np.asarray(again[name]))) is not None:
-                raise Unsound(f"input {name}: a second backward call gives {twice:.3g} times the first", _ACCUMULATES)
-            raise Unsound(
+                raise UnsoundError(
+                    f"input {name}: a second backward call gives {twice:.3g} times the first", _ACCUMULATES
+                )
+            raise UnsoundError(
                 f"input {name}: two backward calls with the same inputs give different gradients",
                 "randomness between calls, or something kept from the call before",
             )
@@ -101,7 +105,7 @@ def _unchanged(before: Arrays, after: Arrays, what: str) -> None:
     for name, x in before.items():
         if not np.array_equal(x, after[name], equal_nan=True):
             at = np.argwhere(np.asarray(x != after[name]))[0].tolist()
-            raise Unsound(
+            raise UnsoundError(
                 f"{what} changes input {name} in place: {name}{at} was {x[tuple(at)]:.6g} and is "
                 f"{after[name][tuple(at)]:.6g}",
                 f"input {name} is modified in place: write into a new array",
@@ -112,15 +116,15 @@ def _shaped(problem: Problem, gradients: dict[str, Any], dy: np.ndarray) -> None
     for name, x in problem.inputs.items():
         g = gradients.get(name)
         if g is None:
-            raise Unsound(f"input {name} of shape {x.shape} got no gradient", f"backward returns none for {name}")
+            raise UnsoundError(f"input {name} of shape {x.shape} got no gradient", f"backward returns none for {name}")
         if np.shape(g) != x.shape:
-            raise Unsound(
+            raise UnsoundError(
                 f"input {name} of shape {x.shape} got a gradient of shape {np.shape(g)}",
                 diagnose_shape(name, x, np.asarray(g), dy),
             )
         if not np.isfinite(np.asarray(g)).all():
             at = np.argwhere(~np.isfinite(np.asarray(g)))[0].tolist()
-            raise Unsound(f"the gradient of input {name} is not finite at {at}")
+            raise UnsoundError(f"the gradient of input {name} is not finite at {at}")
 
 
 def rounding_floor(gradients: dict[str, Any], dy: np.ndarray) -> float:
@@ -130,7 +134,7 @@ def rounding_floor(gradients: dict[str, Any], dy: np.ndarray) -> float:
 
 
 def linear_in_dy(problem: Problem, dy: np.ndarray, rng: np.random.Generator) -> None:
-    """backward(a u + b v) = a backward(u) + b backward(v), and nothing comes of dy = 0.  Raises : Unsound."""
+    """backward(a u + b v) = a backward(u) + b backward(v), and nothing comes of dy = 0.  Raises : UnsoundError."""
     other = np.asarray(rng.standard_normal(dy.shape))
     u, v, both, nothing = (
         problem.backward(problem.inputs, np.asarray(d)) for d in (dy, other, 2.5 * dy - 0.5 * other, 0.0 * dy)
@@ -139,9 +143,11 @@ def linear_in_dy(problem: Problem, dy: np.ndarray, rng: np.random.Generator) -> 
     for name in problem.inputs:
         gu, gv, g, zero = (np.asarray(part[name], np.float64) for part in (u, v, both, nothing))
         if np.abs(zero).max(initial=0.0) > 0:
-            raise Unsound(f"input {name} gets a gradient although dy is zero", "a term is added that dy does not scale")
+            raise UnsoundError(
+                f"input {name} gets a gradient although dy is zero", "a term is added that dy does not scale"
+            )
         if not same(g, 2.5 * gu - 0.5 * gv, 10 * SAME, max(floor, np.abs(gu).max(initial=0.0))):
-            raise Unsound(
+            raise UnsoundError(
                 f"the gradient of input {name} is not linear in dy", "dy enters more than once, or not at all"
             )
 
@@ -157,7 +163,7 @@ def strided(x: np.ndarray) -> np.ndarray:
 
 
 def any_layout(problem: Problem, dy: np.ndarray) -> None:
-    """Strided inputs, strided dy and a broadcast dy (stride 0, as a sum's backward makes) change nothing.  Raises : Unsound."""
+    """Strided inputs, strided dy and a broadcast dy (stride 0, as a sum's backward makes) change nothing.  Raises : UnsoundError."""
     expected = problem.backward(problem.inputs, dy)
     floor = rounding_floor(expected, dy)
     one = np.asarray(dy.ravel()[:1].sum()) if dy.size else np.asarray(0.0)
@@ -172,6 +178,6 @@ def any_layout(problem: Problem, dy: np.ndarray) -> None:
         found = problem.backward(inputs, upstream_)
         for name, usual in expected.items():  # a constant dy may have a gradient of zero: a normalisation's, say
             if not same(found[name], right[name], SAME, max(floor, np.abs(usual).max(initial=0.0))):
-                raise Unsound(
+                raise UnsoundError(
                     f"with {what}, input {name} gets another gradient", f"the code takes {what} for contiguous"
                 )

@@ -193,6 +193,22 @@ def axes_swapped(case: Case) -> str:
     return ""
 
 
+def factor_transposed(case: Case) -> str:
+    """dx = dy w where it must be dy wᵀ: with a square w the shapes cannot tell. From N = D wᵀ follows D, and so A = D w."""
+    a, n = (np.atleast_2d(g).reshape(-1, g.shape[-1]) if g.ndim else None for g in (case.analytic, case.numeric))
+    for name, w in case.problem.inputs.items():
+        if a is None or n is None or w.ndim != 2 or w.shape[0] != w.shape[1] or name == case.name or w.shape[0] < 2:
+            continue
+        if np.linalg.cond(w) > 1e6:
+            continue
+        inverse = np.linalg.inv(w)
+        if n.shape[1] == len(w):
+            for undone, done, right in ((inverse.T, w, f"{name}ᵀ"), (inverse, w.T, name)):
+                if alike(a, n @ undone @ done):
+                    return f"missing transpose: something is multiplied by {name} transposed the wrong way; it needs {right}"
+    return ""
+
+
 def turned(case: Case) -> str:
     a, n = case.analytic, case.numeric
     axes = [i for i in range(n.ndim) if n.shape[i] > 1]
@@ -244,7 +260,7 @@ def _sum_leaving(dy: np.ndarray, axis: int) -> np.ndarray:
 
 def border_only(case: Case) -> str:
     shape, wrong = case.numeric.shape, _wrong(case)
-    for axes in _spatial(len(shape)):
+    for axes in SPATIAL.get(len(shape), []):
         for depth in (1, 2, 3):
             inside = tuple(slice(depth, n - depth) if i in axes else slice(None) for i, n in enumerate(shape))
             if not case.numeric[inside].size:
@@ -255,9 +271,7 @@ def border_only(case: Case) -> str:
     return ""
 
 
-def _spatial(ndim: int) -> list[tuple[int, ...]]:
-    pairs = {1: [(0,)], 2: [(0, 1)], 3: [(0, 1), (1, 2)], 4: [(1, 2), (2, 3)]}
-    return [tuple(axes) for axes in pairs.get(ndim, [])]
+SPATIAL: dict[int, list[tuple[int, ...]]] = {1: [(0,)], 2: [(0, 1)], 3: [(0, 1), (1, 2)], 4: [(1, 2), (2, 3)]}
 
 
 def _wrong(case: Case) -> np.ndarray:
@@ -369,6 +383,7 @@ PATTERNS: list[Callable[[Case], str]] = [
     sign_flipped,
     constant_factor,
     axes_swapped,
+    factor_transposed,
     wrong_sum,
     returned_in_wrong_order,
     turned,

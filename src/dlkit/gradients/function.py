@@ -21,7 +21,7 @@ import numpy as np
 
 from dlkit import random
 from dlkit.errors import ConfigError, DlkitError, ShapeError
-from dlkit.gradients.check import Unsound, check_problem
+from dlkit.gradients.check import UnsoundError, check_problem
 from dlkit.gradients.modules import ModuleCall
 from dlkit.gradients.numeric import STEP, TOLERANCE, Arrays, Problem, Settings
 from dlkit.gradients.ops import SampleCall, second_order
@@ -118,7 +118,7 @@ def check_call(call: Any, label: str, report: GradientReport, settings: Settings
                 check_problem(second_order(call, rng), report, rng, settings, "")
             else:
                 report.notes.append("no second derivative was checked: only ops whose backward is made of ops have one")
-    except Unsound as error:
+    except UnsoundError as error:
         report.failure = report.failure or str(error)
     except Exception as error:
         report.failure = f"{label or 'the call'}: backward raises {type(error).__name__}: {_one_line(error)}"

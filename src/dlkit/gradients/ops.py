@@ -25,7 +25,7 @@ import numpy as np
 
 from dlkit.backends import available_backends, use_backend
 from dlkit.errors import GradientError
-from dlkit.gradients.check import SAME, Unsound, check_problem, rounding_floor, same
+from dlkit.gradients.check import SAME, UnsoundError, check_problem, rounding_floor, same
 from dlkit.gradients.numeric import Arrays, Comparison, Problem, Settings, compare
 from dlkit.gradients.report import GradientReport, Worst
 from dlkit.ops import Op, Sample
@@ -148,7 +148,7 @@ def _check_float64(
 
 
 def _check_calls(call: SampleCall, rng: np.random.Generator) -> None:
-    """What one input receives does not depend on who else asks; dy = 1 for a scalar only.  Raises : Unsound."""
+    """What one input receives does not depend on who else asks; dy = 1 for a scalar only.  Raises : UnsoundError."""
     inputs = call.inputs()
     tensors = call.tensors(inputs, list(call.checked))
     y = call.call(tensors)
@@ -158,20 +158,20 @@ def _check_calls(call: SampleCall, rng: np.random.Generator) -> None:
     if len(call.checked) > 1:
         for name in call.checked:
             if not same(call.backward(inputs, dy, [name])[name], together[name], SAME, floor):
-                raise Unsound(f"input {name} alone gets another gradient than together with the others")
+                raise UnsoundError(f"input {name} alone gets another gradient than together with the others")
     leaves = [tensors[i] for i in call.checked.values()]
     try:
         found = grad(y, leaves)
     except GradientError:
         if y.shape == ():
-            raise Unsound("a scalar output needs no dy, but backward without one is refused") from None
+            raise UnsoundError("a scalar output needs no dy, but backward without one is refused") from None
         return
     if y.shape != ():
-        raise Unsound(f"backward without dy is accepted for an output of shape {y.shape}")
+        raise UnsoundError(f"backward without dy is accepted for an output of shape {y.shape}")
     expected = call.backward(inputs, np.ones(()))
     for (name, _), g in zip(call.checked.items(), found):
         if not same(g.numpy(), expected[name], SAME, floor):
-            raise Unsound(f"without dy, input {name} gets another gradient than with dy = 1")
+            raise UnsoundError(f"without dy, input {name} gets another gradient than with dy = 1")
 
 
 # -- the derivative of the derivative ----------------------------------------------------------------------
@@ -272,7 +272,7 @@ def _weigh_float32(
     c: Comparison, gradient: np.ndarray, allowed: float, report: GradientReport, sample: str, backend: str
 ) -> None:
     if gradient.dtype != np.float32:
-        raise Unsound(f"input {c.input} of float32 gets a gradient of {gradient.dtype}")
+        raise UnsoundError(f"input {c.input} of float32 gets a gradient of {gradient.dtype}")
     numeric = c.numeric[:, 0]
     analytic = np.array([p.component(gradient.astype(np.float64)) for p in c.probes])
     largest = max(float(c.largest[0]), 1e-300)
