@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 from dlkit.cli.output import bar, json_option, print_json, table
@@ -14,6 +16,12 @@ if TYPE_CHECKING:
 
 
 @click.command(name="gradcheck")
+@click.argument("target", required=False)
+@click.option(
+    "--input", "inputs", metavar="SHAPES", help="TARGET's inputs: 4x8x8x3,3x3x3x2; 16:10 is 16 labels below 10."
+)
+@click.option("--model", "run_path", metavar="RUN", help="A trained network, layer by layer on its own test examples.")
+@click.option("--plot", type=click.Path(dir_okay=False), help="With --model: where to draw the sizes of its gradients.")
 @click.option("-k", "pattern", metavar="PATTERN", help="Only names that contain PATTERN (or match it, with * and ?).")
 @click.option(
     "--backend", default="all", show_default=True, metavar="NAME", help="Who computes: a name, or all there are."
@@ -36,6 +44,10 @@ if TYPE_CHECKING:
 @click.option("--list", "only_list", is_flag=True, help="Show what would be checked.")
 @json_option
 def command(
+    target: str | None,
+    inputs: str | None,
+    run_path: str | None,
+    plot: str | None,
     pattern: str | None,
     backend: str,
     dtype: str,
@@ -50,16 +62,48 @@ def command(
 ) -> int:
     """Check gradients against differences. Exit status 1 if any is wrong.
 
-    Without TARGET: every op, layer and network of dlkit. Everything is small, so one thread works.
+    TARGET is a thing in a file of yours, path/to/file.py:thing: an op class, a Module, a function of tensors, or a NumPy
+    forward with its backward beside it. Its inputs come from --input, or from samples() in the file. Without TARGET every
+    op, layer and network of dlkit is checked. All of it is small, so one thread works.
 
     \b
     Examples:
-      dlkit gradcheck -k conv                        what has conv in its name
+      dlkit gradcheck -k conv                                        what has conv in its name
+      dlkit gradcheck my_layers.py:conv_forward --input 2x6x6x3,3x3x3x4
+      dlkit gradcheck --model runs/digits-cnn-001 --plot gradients.png
     """
     from dlkit.gradients.numeric import Settings
 
+    if target and run_path:
+        raise click.UsageError("give a TARGET or --model, not both")
+    if not (eps > 0 and tolerance > 0):
+        raise click.UsageError(f"--eps (={eps}) and --tolerance (={tolerance}) must be positive")
     settings = Settings(seed=seed, step=eps, tolerance=tolerance, order=order)
+    if target:
+        return _target(target, inputs, backend, settings, as_json)
+    if inputs or plot:
+        raise click.UsageError("--input needs a TARGET" if inputs else "--plot needs --model")
     return _registry(pattern, backend, dtype, models, settings, fail_fast, only_list, as_json)
+
+
+def _target(target: str, inputs: str | None, backend: str, settings: Settings, as_json: bool) -> int:
+    from dlkit.backends import use_backend
+    from dlkit.gradients.target import check_target, load_target, parse_inputs
+    from dlkit.threads import limited
+
+    if backend != "all":
+        use_backend(backend)
+    shapes = parse_inputs(inputs) if inputs else None
+    with (
+        contextlib.redirect_stdout(io.StringIO()),
+        limited(1),
+    ):  # it is called hundreds of times: what it prints is dropped
+        report = check_target(load_target(target), shapes, settings)
+    if as_json:
+        _print_json([report], report.seconds)
+    else:
+        click.echo(report)
+    return int(not report.passed)
 
 
 def _registry(
@@ -99,11 +143,9 @@ def _registry(
 
 def _show(reports: list[GradientReport], seconds: float, as_json: bool) -> None:
     failed = [r for r in reports if not r.passed]
-    worst = max(reports, key=lambda r: (not r.passed, r.worst.ratio))
+    worst = _worst(reports)
     if as_json:
-        ops = [r.to_dict() for r in reports]
-        shown: dict[str, Any] = {"checked": len(reports), "failed": len(failed), "seconds": seconds}
-        print_json({**shown, "worst": worst.to_dict(), "ops": ops})
+        _print_json(reports, seconds)
         return
     header = ("name", "samples", "backends", "worst error", "where", "s", "")
     click.echo(table([_row(r) for r in reports], header, right=(1, 3, 5)))
@@ -112,6 +154,23 @@ def _show(reports: list[GradientReport], seconds: float, as_json: bool) -> None:
     click.echo(
         f"\n{len(reports)} checked on {', '.join(worst.backends)}: {len(failed)} wrong, in {seconds:.1f} s; nearest to its "
         f"tolerance is {worst.name}, {worst.worst.error:.1e} of {worst.worst.tolerance:.1e}"
+    )
+
+
+def _worst(reports: list[GradientReport]) -> GradientReport:
+    return max(reports, key=lambda r: (not r.passed, r.worst.ratio))
+
+
+def _print_json(reports: list[GradientReport], seconds: float) -> None:
+    failed = sum(not r.passed for r in reports)
+    print_json(
+        {
+            "checked": len(reports),
+            "failed": failed,
+            "seconds": seconds,
+            "worst": _worst(reports).to_dict(),
+            "ops": [r.to_dict() for r in reports],
+        }
     )
 
 

@@ -69,6 +69,12 @@ def alike(a: np.ndarray, b: np.ndarray) -> bool:
     return a.shape == b.shape and bool(np.abs(a - b).max(initial=0.0) <= LIKE * np.abs(b).max(initial=0.0))
 
 
+MISSING_ACCUMULATION = (
+    "missing accumulation: what several outputs send back to one element is not added up; where windows or repeated indices "
+    "overlap, use += (np.add.at for index arrays), not ="
+)
+
+
 # -- the whole call ----------------------------------------------------------------------------------------
 
 
@@ -104,7 +110,7 @@ def dy_misused(problem: Problem, found: list[Comparison], dy: np.ndarray) -> str
         return "dy is ignored: backward gives the same for 2·dy; every gradient is multiplied by the upstream one"
     if alike(twice, 4.0 * once):
         return "dy enters twice: backward gives four times as much for 2·dy"
-    if dy.size > 1:
+    if dy.size > 1 and alike(twice, 2.0 * once):
         parts = np.zeros_like(once)
         for flat in range(min(dy.size, 64)):
             single = np.zeros(dy.size)
@@ -112,17 +118,13 @@ def dy_misused(problem: Problem, found: list[Comparison], dy: np.ndarray) -> str
             parts += gradient(single.reshape(dy.shape))
         only = np.where(np.arange(dy.size) < 64, dy.ravel(), 0.0).reshape(dy.shape)
         if not alike(gradient(only), parts):
-            return (
-                "missing accumulation: what several outputs send back to one element is not added up; where windows or "
-                "repeated indices overlap, use += (np.add.at for index arrays), not ="
-            )
+            return MISSING_ACCUMULATION
     return ""
 
 
-def accumulates(first: np.ndarray, second: np.ndarray) -> float | None:
-    """The factor, if the second call's gradient is a multiple of the first's."""
-    c = _factor(second, first)
-    return c if c is not None and abs(c - 1) > LIKE else None
+def accumulates(first: np.ndarray, second: np.ndarray, third: np.ndarray) -> bool:
+    """Does each further call with the same inputs add the same amount?"""
+    return alike(third - second, second - first) and np.abs(second - first).max(initial=0.0) > 0
 
 
 # -- one input ---------------------------------------------------------------------------------------------
@@ -224,6 +226,19 @@ def turned(case: Case) -> str:
             if n.shape[axis] > 2 and alike(a, np.roll(n, by, axis)):
                 return f"the gradient is shifted by {by} along axis {axis}: an index is off by one"
     return ""
+
+
+def overwritten(case: Case) -> str:
+    """Each wrong element holds what one output sends back instead of the sum of what several do."""
+    wrong = np.argwhere(_wrong(case))[:12]
+    size = np.abs(case.numeric).max(initial=0.0)
+    typical = typical_size(case.x)
+    for index in map(tuple, wrong.tolist()):
+        probe = Probe(case.name, index)
+        parts = (central(case.problem, probe, 1e-5 * probe.size(case.x, typical)) * case.dy).ravel()
+        if (np.abs(parts) > LIKE * size).sum() < 2 or np.abs(parts - case.analytic[index]).min() > 1e-6 * size:
+            return ""
+    return MISSING_ACCUMULATION if len(wrong) else ""
 
 
 def returned_in_wrong_order(case: Case) -> str:
@@ -388,6 +403,7 @@ PATTERNS: list[Callable[[Case], str]] = [
     returned_in_wrong_order,
     turned,
     depends_on_another,
+    overwritten,
     border_only,
     some_slices,
     missing_term,

@@ -23,7 +23,7 @@ from dlkit import random
 from dlkit.errors import ConfigError, DlkitError, ShapeError
 from dlkit.gradients.check import UnsoundError, check_problem
 from dlkit.gradients.modules import ModuleCall
-from dlkit.gradients.numeric import STEP, TOLERANCE, Arrays, Problem, Settings
+from dlkit.gradients.numeric import STEP, TOLERANCE, Arrays, Comparison, Problem, Settings
 from dlkit.gradients.ops import SampleCall, second_order
 from dlkit.gradients.report import GradientReport
 from dlkit.nn import Module
@@ -107,12 +107,13 @@ def check_call(call: Any, label: str, report: GradientReport, settings: Settings
     problem: Problem = call.problem(label)
     report.samples += 1
     report.notes += [n for n in getattr(call, "notes", []) if n not in report.notes]
-    _try_forward(problem)
     if not problem.inputs:
-        raise ConfigError(f"{report.name}: none of the inputs is a float array, so there is no gradient to check")
+        raise ConfigError("none of the inputs is a float array, so there is no gradient to check")
+    _try_forward(problem)
     rng = np.random.default_rng((settings.seed, 1, report.samples))
     try:
-        check_problem(problem, report, rng, settings, "")
+        found = check_problem(problem, report, rng, settings, "")
+        report.notes += _kinks(found)
         if settings.order == 2 and report.worst.ratio <= 1 and not report.failure:
             if isinstance(call, SampleCall) and call.op.second:
                 check_problem(second_order(call, rng), report, rng, settings, "")
@@ -123,6 +124,19 @@ def check_call(call: Any, label: str, report: GradientReport, settings: Settings
     except Exception as error:
         report.failure = f"{label or 'the call'}: backward raises {type(error).__name__}: {_one_line(error)}"
     report.seconds += time.perf_counter() - began
+
+
+def _kinks(found: list[Comparison]) -> list[str]:
+    """A note on the first kink of each input: what it is like there, and what backward says."""
+    notes = []
+    for c in found:
+        for j, (left, right) in list(c.one_sided.items())[:1]:
+            at = f"{c.input}{list(c.probes[j].index)}" if c.probes[j].direction is None else c.input
+            notes.append(
+                f"{int(c.kink.sum())} of {len(c.probes)} elements of {c.input} lie on a kink and were left out: at {at} the "
+                f"slope is {left:.4g} on one side and {right:.4g} on the other, backward says {c.analytic[j, 0]:.4g}"
+            )
+    return notes
 
 
 def _try_forward(problem: Problem) -> None:
@@ -283,8 +297,9 @@ class NumpyCall:
     def _leave_out_what_has_no_gradient(self) -> None:
         """One trial call: an input for which backward gives None is noted, not checked."""
         try:
-            y = self.forward(self.inputs())
-            found = self.backward(self.inputs(), np.ones(np.shape(y)))
+            with np.errstate(all="ignore"):
+                y = self.forward(self.inputs())
+                found = self.backward(self.inputs(), np.ones(np.shape(y)))
         except ConfigError:
             raise
         except Exception:  # what is wrong is said by the check itself

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -19,11 +20,12 @@ from dlkit.tensor import Tensor
 class ModuleCall:
     """A call of a module that is always the same: parameters as given, buffers and random draws as they were at first.
 
+    It works on a copy: the module given stays as it is.
     inputs : what the module is called with; float arrays (except at the positions `nondiff`) have a gradient.
     """
 
     def __init__(self, module: Module, inputs: Sequence[Any], seed: int = 0, nondiff: tuple[int, ...] = ()):
-        self.module = module.astype(np.float64)
+        self.module = module = copy.deepcopy(module).astype(np.float64)
         self.seed = seed
         self.values = [x.astype(np.float64) if isinstance(x, np.ndarray) and x.dtype.kind == "f" else x for x in inputs]
         names = [f"x{i}" if len(self.values) > 1 else "x" for i in range(len(self.values))]
