@@ -15,7 +15,7 @@ LAYERS = [
     {"nn", "data"},
     {"optim", "models"},
     {"train"},
-    {"gradcheck", "doctor", "bench"},
+    {"gradients", "doctor", "bench"},
     {"inpaint"},
     {"cli"},
 ]
