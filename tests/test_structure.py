@@ -14,7 +14,7 @@ LAYERS = [
     {"tensor", "tape", "ops"},
     {"nn", "data"},
     {"optim", "models"},
-    {"train"},
+    {"train", "onnx"},
     {"gradients", "doctor", "bench"},
     {"inpaint"},
     {"cli"},
