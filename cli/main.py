@@ -66,9 +66,9 @@ def main(args: list[str] | None = None) -> None:
 
 
 def compilation() -> str | None:
-    """What the numba backend has compiled since this was last asked, in a line."""
-    numba_backend = sys.modules.get("dlkit.backends.numba")
-    return None if numba_backend is None else numba_backend.compile_report()
+    """What Numba has compiled since this was last asked, in a line."""
+    jit = sys.modules.get("dlkit.jit")
+    return None if jit is None else jit.compile_report()
 
 
 def run(args: list[str]) -> int:

@@ -9,13 +9,14 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "dlkit"
 # from the bottom up; a module may import from its own layer and from those before it
 LAYERS = [
-    {"errors", "registry", "random", "threads", "memory", "_native"},
+    {"errors", "registry", "random", "threads", "memory", "_native", "jit"},
     {"backends"},
     {"tensor", "tape", "ops"},
     {"nn", "data"},
     {"optim", "models"},
     {"train", "onnx"},
-    {"gradcheck", "doctor", "bench"},
+    {"gradients", "doctor", "bench"},
+    {"inpaint"},
     {"cli"},
 ]
 RANK = {name: i for i, names in enumerate(LAYERS) for name in names}

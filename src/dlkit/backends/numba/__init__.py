@@ -30,6 +30,3 @@ from dlkit.backends.numba.optim import *
 from dlkit.backends.numba.pool import *
 from dlkit.backends.numba.reduce import *
 from dlkit.backends.numba.resample import *
-from dlkit.threads import apply_to_numba
-
-apply_to_numba()  # a number of threads asked for before Numba was there

@@ -1,0 +1,213 @@
+"""telea, navier-stokes, harmonic, biharmonic: against dense solutions and the formulas, and the same for all threads."""
+
+import time
+
+import numpy as np
+import pytest
+
+from dlkit.inpaint import METHODS, Job, inpaint
+from dlkit.inpaint.multigrid import solve, stencil
+from dlkit.inpaint.multigrid.levels import Hierarchy, coarser, dense, finest
+
+DIFFUSION = ("biharmonic", "harmonic", "navier-stokes", "telea")
+
+
+def picture(shape, rng):
+    """Smooth, with an edge and a little noise: float32 in 0..1."""
+    i, j = np.indices(shape[:2])
+    smooth = 0.5 + 0.3 * np.sin(i / 9) * np.cos(j / 7) + 0.15 * (i > 0.6 * j)
+    return (smooth[..., None] + 0.02 * rng.random(shape)).clip(0, 1).astype(np.float32)
+
+
+def holes(shape, rng):
+    scattered = rng.random(shape) < 0.5
+    block = np.zeros(shape, bool)
+    block[2 : shape[0] // 2 + 3, 1 : shape[1] - 2] = True
+    at_the_edges = np.ones(shape, bool)
+    at_the_edges[shape[0] // 2, shape[1] // 3] = False
+    line = np.zeros(shape, bool)
+    line[:, shape[1] // 2] = True
+    return {"scattered": scattered, "block": block, "one known pixel": at_the_edges, "line": line}
+
+
+def laplacian(shape):
+    """Its matrix, from the definition: the sum of the differences to the neighbours inside the image."""
+    H, W = shape
+    L = np.zeros((H * W, H * W))
+    for i in range(H):
+        for j in range(W):
+            for y, x in ((i - 1, j), (i + 1, j), (i, j - 1), (i, j + 1)):
+                if 0 <= y < H and 0 <= x < W:
+                    L[i * W + j, i * W + j] += 1
+                    L[i * W + j, y * W + x] -= 1
+    return L
+
+
+def exact(image, hole, power):
+    A = np.linalg.matrix_power(laplacian(hole.shape), power)
+    inside = hole.ravel()
+    known = image.reshape(-1, image.shape[2])[~inside].astype(np.float64)
+    filled = image.reshape(-1, image.shape[2]).astype(np.float64)
+    filled[inside] = np.linalg.solve(A[np.ix_(inside, inside)], -A[np.ix_(inside, ~inside)] @ known)
+    return filled.reshape(image.shape)
+
+
+@pytest.mark.parametrize("power", [1, 2])
+@pytest.mark.parametrize("shape", [(20, 17, 3), (9, 24, 1), (3, 11, 1), (2, 2, 3), (1, 8, 1), (5, 5, 3)], ids=str)
+def test_solves_the_equation(shape, power, rng):
+    image = rng.random(shape).astype(np.float32)
+    for name, hole in holes(shape[:2], rng).items():
+        if hole.all() or not hole.any():
+            continue
+        damaged = np.where(hole[..., None], np.float32(0), image)
+        solved = solve(damaged, hole, power, Job("best"))
+        expected = exact(image, hole, power)
+        scale = max(1, np.abs(expected).max())
+        np.testing.assert_allclose(solved, expected, atol=2e-5 * scale, err_msg=name)
+        np.testing.assert_array_equal(solved[~hole], image[~hole].astype(np.float64))
+
+
+def test_normal_quality_is_within_half_a_grey_level_of_best(rng):
+    image = picture((90, 110, 3), rng)
+    for name, hole in holes((90, 110), rng).items():
+        damaged = np.where(hole[..., None], np.float32(0), image)
+        for power in (1, 2):
+            error = np.abs(solve(damaged, hole, power, Job()) - solve(damaged, hole, power, Job("best"))).max()
+            assert error < 0.5 / 255, (name, power)
+
+
+@pytest.mark.parametrize("power", [1, 2])
+def test_a_coarse_grids_weights_are_galerkins(power, rng):
+    """PᵀAP with P made here, from the rule: 3/4 to the nearest coarse cell, 1/4 to the next, all to one where the grid ends."""
+    hole = rng.random((13, 10)) < 0.85
+    fine = finest(hole, power)
+    coarse = coarser(fine)
+
+    def axis(n):
+        m = -(-n // 2)
+        P = np.zeros((n, m))
+        for i in range(n):
+            near, other = i // 2, i // 2 + (1 if i % 2 else -1)
+            P[i, near] += 0.75 if 0 <= other < m else 1
+            if 0 <= other < m:
+                P[i, other] += 0.25
+        return P
+
+    P = np.kron(axis(13), axis(10))
+    cells = coarse.index.reshape(7 + 4, 5 + 4)[2:-2, 2:-2].ravel() < coarse.place.size
+    assert 0 < cells.sum() < cells.size
+    P = P[hole.ravel()][:, cells]
+    np.testing.assert_allclose(dense(coarse), P.T @ dense(fine) @ P, atol=1e-5)
+
+
+def test_a_cycle_is_symmetric_and_positive(rng):
+    """What conjugate gradients need of a preconditioner."""
+    hole = np.zeros((24, 24), bool)
+    hole[3:20, 4:22] = True
+    hole[10, 10] = False
+    n = int(hole.sum())
+    for power in (1, 2):
+        grids = Hierarchy(hole, 1, power)
+        M = np.empty((n, n))
+        for i in range(n):
+            e = np.zeros((n + 1, 1))
+            e[i] = 1
+            M[i] = grids.cycle(e)[:n, 0]
+        np.testing.assert_allclose(M, M.T, atol=2e-5 * np.abs(M).max())
+        assert np.linalg.eigvalsh((M + M.T) / 2).min() > 0
+
+
+def test_the_number_of_steps_does_not_grow_with_the_hole(rng, monkeypatch):
+    from dlkit.inpaint.multigrid import cg
+
+    steps = []
+    turn = cg.loops.turn
+    monkeypatch.setattr(cg.loops, "turn", lambda *args: (steps.append(1), turn(*args)))
+    counts = []
+    for side in (24, 96, 384):
+        image, hole = picture((side + 8, side + 8, 1), rng), np.zeros((side + 8, side + 8), bool)
+        hole[4:-4, 4:-4] = True
+        steps.clear()
+        solve(np.where(hole[..., None], np.float32(0), image), hole, 2, Job())
+        counts.append(len(steps))
+    assert max(counts) <= 16, counts
+
+
+def test_stencil_at_the_edges():
+    for shape in ((1, 1), (2, 7), (5, 5), (6, 9)):
+        A = np.linalg.matrix_power(laplacian(shape), 2).reshape(*shape, *shape)
+        table, rows, columns = stencil.table(shape, 2), stencil.kind_of(shape[0]), stencil.kind_of(shape[1])
+        for i in range(shape[0]):
+            for j in range(shape[1]):
+                for y in range(5):
+                    for x in range(5):
+                        v, u = i + y - 2, j + x - 2
+                        inside = 0 <= v < shape[0] and 0 <= u < shape[1]
+                        assert table[rows[i], columns[j], y, x] == (A[i, j, v, u] if inside else 0)
+
+
+@pytest.mark.parametrize("method", DIFFUSION)
+def test_same_bits_for_every_number_of_threads(method, rng):
+    image = (picture((150, 170, 3), rng) * 255).astype(np.uint8)
+    hole = np.zeros((150, 170), bool)
+    hole[20:130, 30:150] = rng.random((110, 120)) < 0.9
+    one, two = (inpaint(image, hole, method, threads=n).image for n in (1, 2))
+    np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("method", DIFFUSION)
+def test_a_constant_stays_constant_and_a_photo_is_guessed(method, rng):
+    flat = np.full((40, 40, 3), (10, 120, 240), np.uint8)
+    hole = np.zeros((40, 40), bool)
+    hole[8:30, 5:40] = True
+    np.testing.assert_array_equal(inpaint(flat, hole, method).image, flat)
+    image = (picture((60, 80, 3), rng) * 255).astype(np.uint8)
+    scattered = rng.random((60, 80)) < 0.3
+    error = inpaint(image, scattered, method).image[scattered].astype(float) - image[scattered]
+    assert np.sqrt(np.mean(error**2)) < 12, method
+
+
+def test_biharmonic_continues_a_slope_and_harmonic_does_not_leave_the_known_values(rng):
+    ramp = np.broadcast_to(np.linspace(0.2, 0.8, 50, dtype=np.float32)[None, :, None], (30, 50, 1)).copy()
+    hole = np.zeros((30, 50), bool)
+    hole[5:25, 10:40] = True
+    damaged = np.where(hole[..., None], np.float32(0), ramp)
+    np.testing.assert_allclose(solve(damaged, hole, 2, Job("best")), ramp, atol=1e-4)
+    image = rng.random((30, 50, 3)).astype(np.float32)
+    filled = solve(np.where(hole[..., None], np.float32(0), image), hole, 1, Job("best"))[hole]
+    assert filled.min() >= image[~hole].min() - 1e-5
+    assert filled.max() <= image[~hole].max() + 1e-5
+
+
+def test_a_method_sees_the_same_in_its_margin_as_in_the_whole_image(rng):
+    """What is cut away around the hole has no influence."""
+    image = (picture((70, 80, 3), rng) * 255).astype(np.uint8)
+    hole = np.zeros((70, 80), bool)
+    hole[30:44, 33:50] = rng.random((14, 17)) < 0.8
+    for name in DIFFUSION:
+        image32 = np.where(hole[..., None], np.float32(0), image.astype(np.float32) / 255)
+        whole = METHODS[name].fill(image32, hole, Job())
+        expected = np.rint(whole[hole].clip(0, 1) * 255).astype(int)
+        assert np.abs(inpaint(image, hole, name).image[hole].astype(int) - expected).max() <= 1, name
+
+
+def test_time_runs_out_with_the_best_so_far(rng):
+    image = picture((300, 300, 3), rng)
+    hole = np.zeros((300, 300), bool)
+    hole[10:290, 10:290] = True
+    damaged = np.where(hole[..., None], np.float32(0), image)
+    job = Job("best", deadline=time.monotonic())
+    rough = solve(damaged, hole, 1, job)
+    fine = solve(damaged, hole, 1, Job("best"))
+    assert 1e-5 < np.abs(rough - fine).max() < 0.5
+
+
+def test_progress_grows_to_the_end(rng):
+    image = (picture((120, 120, 3), rng) * 255).astype(np.uint8)
+    hole = np.zeros((120, 120), bool)
+    hole[5:110, 5:110] = True
+    for name in DIFFUSION:
+        seen = []
+        inpaint(image, hole, name, progress=seen.append)
+        assert seen == sorted(seen), name
+        assert seen[-1] == 1, name
