@@ -430,7 +430,9 @@ def compress(x: Any, condition: np.ndarray, *, axis: int | None = None) -> Any:
 
 @converter("NonZero", halves=True)
 def non_zero(x: Any) -> np.ndarray:
-    return np.array(np.nonzero(np.atleast_1d(flat(x))), np.int64).reshape(max(x.ndim, 1) if x.ndim else 0, -1)
+    if not x.ndim:
+        raise UnsupportedOnnx("the places of a value without axes are not done")
+    return np.array(np.nonzero(flat(x)), np.int64)
 
 
 @converter("Unique", halves=True)
