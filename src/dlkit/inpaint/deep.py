@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import struct
 import zlib
 from io import BytesIO
@@ -34,6 +35,7 @@ def decode(data: bytes, image: Any, path: Path) -> tuple[np.ndarray, int]:
     """(uint16 [H, W, C], EXIF orientation of a TIFF, else 1)"""
     if image.format == "PNG":
         return _checked(_needs("imagecodecs", path).png_decode(data), path), 1
+    logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what it has to say is raised, or does not matter
     with _needs("tifffile", path).TiffFile(BytesIO(data)) as file:
         page = file.pages[0]
         pixels = page.asarray()
