@@ -2,88 +2,192 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import time
+from typing import TYPE_CHECKING
 
 import click
 from dlkit.cli.output import bar, json_option, print_json, table
 
+if TYPE_CHECKING:
+    from dlkit.gradients.numeric import Settings
+    from dlkit.gradients.report import GradientReport
+
 
 @click.command(name="gradcheck")
+@click.argument("target", required=False)
+@click.option(
+    "--input", "inputs", metavar="SHAPES", help="TARGET's inputs: 4x8x8x3,3x3x3x2; 16:10 is 16 labels below 10."
+)
+@click.option("--model", "run_path", metavar="RUN", help="A trained network, layer by layer on its own test examples.")
+@click.option("--plot", type=click.Path(dir_okay=False), help="With --model: where to draw the sizes of its gradients.")
 @click.option("-k", "pattern", metavar="PATTERN", help="Only names that contain PATTERN (or match it, with * and ?).")
-@click.option("--backend", metavar="NAME", help="Who computes.")
-@click.option("--models/--no-models", default=True, help="Also the networks, not only the ops.")
+@click.option(
+    "--backend", default="all", show_default=True, metavar="NAME", help="Who computes: a name, or all there are."
+)
+@click.option(
+    "--dtype",
+    type=click.Choice(["float64", "float32", "both"]),
+    default="both",
+    show_default=True,
+    help="float32: scaled by what an op's conditioning allows.",
+)
+@click.option("--models/--no-models", default=True, help="Also the networks, not only ops and layers.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-@click.option("--eps", type=float, default=1e-5, show_default=True, help="Step of the central difference.")
+@click.option(
+    "--eps", type=float, default=1e-5, show_default=True, help="Step of the difference, relative to each element."
+)
 @click.option("--tolerance", type=float, default=1e-5, show_default=True, help="Largest relative error.")
+@click.option("--order", type=click.IntRange(1, 2), default=1, show_default=True, help="2: second derivatives too.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first wrong gradient.")
 @click.option("--list", "only_list", is_flag=True, help="Show what would be checked.")
 @json_option
 def command(
+    target: str | None,
+    inputs: str | None,
+    run_path: str | None,
+    plot: str | None,
     pattern: str | None,
-    backend: str | None,
+    backend: str,
+    dtype: str,
     models: bool,
     seed: int,
     eps: float,
     tolerance: float,
+    order: int,
     fail_fast: bool,
     only_list: bool,
     as_json: bool,
 ) -> int:
-    """Check the gradient of every op and network against central differences in float64. Exit status 1 if any is wrong.
+    """Check gradients against differences. Exit status 1 if any is wrong.
+
+    TARGET is a thing in a file of yours, path/to/file.py:thing: an op class, a Module, a function of tensors, or a NumPy
+    forward with its backward beside it. Its inputs come from --input, or from samples() in the file. Without TARGET every
+    op, layer and network of dlkit is checked. All of it is small, so one thread works.
 
     \b
-    Example:
-      dlkit gradcheck -k conv
+    Examples:
+      dlkit gradcheck -k conv                                        what has conv in its name
+      dlkit gradcheck my_layers.py:conv_forward --input 2x6x6x3,3x3x3x4
+      dlkit gradcheck --model runs/digits-cnn-001 --plot gradients.png
     """
-    from dlkit import gradcheck
-    from dlkit.backends import use_backend
+    from dlkit.gradients.numeric import Settings
 
-    if backend:
+    if target and run_path:
+        raise click.UsageError("give a TARGET or --model, not both")
+    if not (eps > 0 and tolerance > 0):
+        raise click.UsageError(f"--eps (={eps}) and --tolerance (={tolerance}) must be positive")
+    settings = Settings(seed=seed, step=eps, tolerance=tolerance, order=order)
+    if target:
+        return _target(target, inputs, backend, settings, as_json)
+    if inputs or plot:
+        raise click.UsageError("--input needs a TARGET" if inputs else "--plot needs --model")
+    return _registry(pattern, backend, dtype, models, settings, fail_fast, only_list, as_json)
+
+
+def _target(target: str, inputs: str | None, backend: str, settings: Settings, as_json: bool) -> int:
+    from dlkit.backends import use_backend
+    from dlkit.gradients.target import check_target, load_target, parse_inputs
+    from dlkit.threads import limited
+
+    if backend != "all":
         use_backend(backend)
-    chosen = gradcheck.names(pattern, models)
+    shapes = parse_inputs(inputs) if inputs else None
+    with (
+        contextlib.redirect_stdout(io.StringIO()),
+        limited(1),
+    ):  # it is called hundreds of times: what it prints is dropped
+        report = check_target(load_target(target), shapes, settings)
+    if as_json:
+        _print_json([report], report.seconds)
+    else:
+        click.echo(report)
+    return int(not report.passed)
+
+
+def _registry(
+    pattern: str | None,
+    backend: str,
+    dtype: str,
+    models: bool,
+    settings: Settings,
+    fail_fast: bool,
+    only_list: bool,
+    as_json: bool,
+) -> int:
+    from dlkit.backends import BACKENDS, available_backends
+    from dlkit.gradients import registry
+    from dlkit.gradients.ops import DTYPES
+    from dlkit.threads import limited
+
+    chosen = registry.names(pattern, models)
     if only_list:
-        print_json({"names": [name for _, name in chosen]}) if as_json else click.echo(
-            "\n".join(name for _, name in chosen)
-        )
+        print_json({"names": [n for _, n in chosen]}) if as_json else click.echo("\n".join(n for _, n in chosen))
         return 0
+    if backend != "all":
+        BACKENDS[backend].kernels()  # an unknown or missing one is said now, not at the first op
+    backends = available_backends() if backend == "all" else [backend]
+    dtypes = DTYPES if dtype == "both" else (dtype,)
     began, reports = time.perf_counter(), []
-    with bar(len(chosen), "op") as progress:
-        for report in gradcheck.check_all(pattern, models=models, seed=seed, step=eps, tolerance=tolerance):
+    with bar(len(chosen), "gradient") as progress, limited(1):
+        for report in registry.check_all(chosen, settings, backends, dtypes):
             reports.append(report)
             progress.set_description(report.name)
             progress.update()
             if fail_fast and not report.passed:
                 break
+    _show(reports, time.perf_counter() - began, as_json)
+    return int(any(not r.passed for r in reports))
+
+
+def _show(reports: list[GradientReport], seconds: float, as_json: bool) -> None:
     failed = [r for r in reports if not r.passed]
-    worst = max(reports, key=lambda r: r.worst.error)
-    seconds = time.perf_counter() - began
+    worst = _worst(reports)
     if as_json:
-        print_json(
-            {
-                "checked": len(reports),
-                "failed": len(failed),
-                "seconds": seconds,
-                "worst": worst.to_dict(),
-                "ops": [r.to_dict() for r in reports],
-            }
-        )
-    else:
-        rows = [
-            (
-                r.name,
-                r.kind,
-                r.samples,
-                r.elements,
-                f"{r.worst.error:.1e}",
-                f"{r.seconds:.2f}",
-                "ok" if r.passed else "WRONG: " + r.failure,
-            )
-            for r in reports
-        ]
-        header = ("name", "", "samples", "elements", "worst error", "s", "")
-        click.echo(table(rows, header, right=(2, 3, 4, 5)))
-        click.echo(
-            f"\n{len(reports)} checked on {worst.backend}, {len(failed)} wrong, in {seconds:.1f} s; "
-            f"worst relative error {worst.worst.error:.1e} in {worst.name}"
-        )
-    return 1 if failed else 0
+        _print_json(reports, seconds)
+        return
+    header = ("name", "samples", "backends", "worst error", "where", "s", "")
+    click.echo(table([_row(r) for r in reports], header, right=(1, 3, 5)))
+    for report in failed:
+        click.echo(f"\n{report}")
+    click.echo(
+        f"\n{len(reports)} checked on {', '.join(worst.backends)}: {len(failed)} wrong, in {seconds:.1f} s; nearest to its "
+        f"tolerance is {worst.name}, {worst.worst.error:.1e} of {worst.worst.tolerance:.1e}"
+    )
+
+
+def _worst(reports: list[GradientReport]) -> GradientReport:
+    return max(reports, key=lambda r: (not r.passed, r.worst.ratio))
+
+
+def _print_json(reports: list[GradientReport], seconds: float) -> None:
+    failed = sum(not r.passed for r in reports)
+    print_json(
+        {
+            "checked": len(reports),
+            "failed": failed,
+            "seconds": seconds,
+            "worst": _worst(reports).to_dict(),
+            "ops": [r.to_dict() for r in reports],
+        }
+    )
+
+
+def _row(report: GradientReport) -> tuple:
+    w = report.worst
+    values = (
+        f"{w.input}{list(w.index) if w.index else ''} {w.analytic:.5g} | {w.numeric:.5g} h={w.step:.0e}"
+        if w.input
+        else ""
+    )
+    short = {"float64": "f64", "float32": "f32"}
+    return (
+        report.name,
+        report.samples,
+        ",".join(report.backends),
+        f"{w.error:.1e}",
+        f"{values} {w.backend} {short[w.dtype]}" if values else "",
+        f"{report.seconds:.2f}",
+        "ok" if report.passed else "WRONG",
+    )

@@ -12,15 +12,20 @@ from dlkit.cli.output import json_option, percent, print_json, table
 @click.option("--top", type=click.IntRange(1), default=3, show_default=True, help="How many classes to show.")
 @json_option
 def command(run: str, files: tuple[str, ...], top: int, as_json: bool) -> int:
-    """Classify image FILES (or rows of .csv / .npy files, for a network on features) with the best network of RUN.
+    """Classify image FILES (or rows of .csv / .npy files, for a network on features) with the best network of RUN, which is
+    a run folder or an ONNX file.
 
     \b
-    Example:
+    Examples:
       dlkit predict runs/photos-cnn-001 holiday.jpg garden.png
+      dlkit predict resnet18.onnx holiday.jpg
     """
-    from dlkit.train.predict import predict
+    from dlkit.train.predict import Predictor, predict_with
 
-    results = predict(run, list(files))
+    predictor = Predictor.open(run)
+    for note in predictor.notes:
+        click.echo(note, err=True)
+    results = predict_with(predictor, list(files))
     failed = [r for r in results if r.error]
     if as_json:
         print_json({"predictions": [r.to_dict() for r in results], "failed": len(failed)})

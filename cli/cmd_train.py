@@ -27,7 +27,7 @@ class ProgressBar:
             f"{len(trainer.dataset.classes)} classes",
             err=True,
         )
-        for note in trainer.dataset.remarks():
+        for note in trainer.remarks():
             click.echo(f"  {note}", err=True)
         click.echo(f"{trainer.model_name}: {trainer.model.parameter_count():,} parameters", err=True)
         self.bar: Any = None
@@ -73,6 +73,7 @@ def command(config_file: str | None, resume: str | None, as_json: bool, **flags:
       dlkit train
       dlkit train --data mnist --model lenet5 --epochs 3
       dlkit train --data photos/ --model resnet20 --augment flip,crop=4 --epochs 30
+      dlkit train --data photos/ --from resnet18.onnx --lr 0.0005 --epochs 5
       dlkit train --resume runs/photos-resnet20-001
     """
     from dlkit.train.loop import Trainer

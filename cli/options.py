@@ -38,7 +38,7 @@ def options_of(config: type) -> Callable[[Callable], Callable]:
 def _option(f: dataclasses.Field, kind: Any) -> Callable:
     if isinstance(kind, types.UnionType):
         kind = next(k for k in typing.get_args(kind) if k is not type(None))
-    flag = "--" + f.name.replace("_", "-")
+    flag = f.metadata.get("flag") or "--" + f.name.replace("_", "-")
     help_text = f.metadata["help"]
     if f.default not in (None, False) and not isinstance(f.default, bool):
         help_text += f"  [default: {f.default}]"

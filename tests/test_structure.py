@@ -14,8 +14,8 @@ LAYERS = [
     {"tensor", "tape", "ops"},
     {"nn", "data"},
     {"optim", "models"},
-    {"train"},
-    {"gradcheck", "doctor", "bench"},
+    {"train", "onnx"},
+    {"gradients", "doctor", "bench"},
     {"inpaint"},
     {"cli"},
 ]

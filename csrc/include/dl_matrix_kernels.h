@@ -9,6 +9,9 @@
  * lane   a is a vector like b:                        weight gradients of depthwise convolution
  * depthwise: as lane, for any number of columns, with few taps in a run; accumulate is ignored
  *
+ * depthwise_3x3 is a tile of its own: up to DL_STENCIL_ROWS rows of output at once, so that an input is loaded once for
+ * all of them.
+ *
  * A packed panel has b_step = V*VL, zeros behind `columns`. Of y, and of a and b in lane, only `columns` are touched.
  */
 #ifndef DL_MATRIX_KERNELS_H
@@ -16,7 +19,7 @@
 #include <stddef.h>
 #include "dl_isa.h"
 
-enum { DL_PANEL_VECTORS_MAX = 4 };
+enum { DL_PANEL_VECTORS_MAX = 4, DL_STENCIL_ROWS = 4 };
 enum dl_activation { DL_NONE = 0, DL_RELU = 1, DL_TANH = 2, DL_SIGMOID = 3 };
 
 #define DL_MATRIX_KERNELS(REAL, T)                                                                                     \
@@ -33,10 +36,22 @@ enum dl_activation { DL_NONE = 0, DL_RELU = 1, DL_TANH = 2, DL_SIGMOID = 3 };
     };                                                                                                                 \
     /* n points from a on, results from y on */                                                                        \
     typedef void dl_tiles_##T(const struct dl_tile_##T *, const REAL *a, REAL *y, ptrdiff_t n);                        \
+    struct dl_stencil_##T {                                                                                            \
+        const REAL *w;               /* tap (u, v) of a channel: w[u*w_row + v*w_col + channel] */                     \
+        ptrdiff_t w_row, w_col, pix; /* pix: from one point's input to the next */                                     \
+        ptrdiff_t y_pix, y_row, columns;                                                                               \
+        const REAL *bias; /* NULL, or `columns` numbers and a vector more that can be read */                          \
+        int relu;                                                                                                      \
+    };                                                                                                                 \
+    /* `height` rows of n points; point p of row q is the sum over u < 3, from <= v < to:                              \
+     * x[q + u][p*pix + v*columns + channel] * w(u, v) */                                                              \
+    typedef void dl_stencils_##T(const struct dl_stencil_##T *, const REAL *const *x, REAL *y, ptrdiff_t height,       \
+                                 ptrdiff_t n, int from, int to);                                                       \
     struct dl_kernels_##T {                                                                                            \
         ptrdiff_t vl, panel; /* numbers in a vector, columns in a full panel */                                        \
         ptrdiff_t points;    /* points in the tallest tile of full width */                                            \
         dl_tiles_##T *row, *outer, *lane, *depthwise;                                                                  \
+        dl_stencils_##T *depthwise_3x3;                                                                                \
         /* to[t*width + k] = from[t*ld + k] (transposed: from[k*ld + t]), t < depth, k < columns; 0 up to width */     \
         void (*pack)(REAL *to, ptrdiff_t width, const REAL *from, ptrdiff_t ld, ptrdiff_t depth, ptrdiff_t columns,    \
                      int transposed);                                                                                  \

@@ -29,7 +29,7 @@ struct ID(plan) {
     const REAL *w;
     ptrdiff_t w_row, w_col, w_group, w_ld;
     /* from here on: filled by plan_finish */
-    int direct, merged;
+    int direct, merged, stencil;
     ptrdiff_t span, row_length, run, per_row;     /* columns and numbers of a strip row; segments per filter row */
     ptrdiff_t panels, panel_tasks, depth, block_rows, blocks, strip_rows, parts;
     ptrdiff_t *seg_a, *seg_b, *seg_b_last;
@@ -78,6 +78,8 @@ static void ID(plan_finish)(struct ID(plan) * p, const struct ID(dl_kernels) * k
     ptrdiff_t taps = p->rows.n * p->cols.n, wide = p->C * p->repeat;
     p->span = (p->out_w - 1) * p->stride_w + (p->cols.n > 0 ? (p->cols.n - 1) * p->cols.step + 1 : 1);
     p->direct = taps == 0 || (p->repeat == 1 && (p->lane || (p->cols.offset >= 0 && p->cols.offset + p->span <= p->W)));
+    p->stencil = p->lane && p->direct && p->sum == 1 && p->rows.n == 3 && p->cols.n == 3 && p->rows.step == 1 && p->cols.step == 1 &&
+                 p->stride_h == 1;
     p->row_length = p->direct ? p->W * p->C : p->span * wide;
     p->merged = p->lane || p->cols.n == 1 || (p->groups == 1 && p->cols.step == 1);
     p->per_row = p->merged ? 1 : p->cols.n;
@@ -89,6 +91,7 @@ static void ID(plan_finish)(struct ID(plan) * p, const struct ID(dl_kernels) * k
     ptrdiff_t budget = MAX(ID(STRIP) / (ptrdiff_t)sizeof(REAL) / MAX(p->row_length, 1), 1);
     ptrdiff_t image = MIN(p->H, (p->out_h - 1) * p->stride_h + extent); /* input rows under a whole image */
     ptrdiff_t rows = budget >= image ? budget / MAX(image, 1) * p->out_h : MAX((budget - extent) / p->stride_h + 1, 1);
+    if (p->stencil) rows = dl_round_up(rows, DL_STENCIL_ROWS);
     ptrdiff_t blocks = dl_ceil_div(total, MAX(rows, 1));
     if (threads > 1) blocks = dl_round_up(MAX(blocks, 2 * threads), threads);
     p->block_rows = dl_ceil_div(total, MAX(MIN(blocks, total), 1));
@@ -157,9 +160,43 @@ static void ID(lane_row)(const struct ID(dl_kernels) * k, const struct ID(plan) 
     }
 }
 
+/* Rows lo ... hi-1 of the outputs, 3x3 depthwise: together as many as the tile takes and the image has; rows of zeros stand
+ * above and below it. */
+static void ID(stencil_block)(const struct ID(conv) * q, const struct ID(plan) * p, ptrdiff_t lo, ptrdiff_t hi, REAL *zeros) {
+    struct ID(dl_stencil) job = {.w = p->w + p->rows.first * p->w_row + p->cols.first * p->w_col, .w_row = p->rows.turn * p->w_row,
+                                 .w_col = p->cols.turn * p->w_col, .pix = p->stride_w * p->C, .y_pix = p->y_pixel, .y_row = p->y_row,
+                                 .columns = p->C, .bias = q->bias, .relu = q->activation == DL_RELU};
+    memset(zeros, 0, (size_t)p->row_length * sizeof(REAL));
+    ptrdiff_t j0, j1, height;
+    ID(interior)(&p->cols, p->out_w, p->stride_w, p->W, &j0, &j1);
+    for (ptrdiff_t row = lo; row < hi; row += height) {
+        ptrdiff_t n = row / p->out_h, i = row % p->out_h;
+        height = MIN(MIN(hi - row, p->out_h - i), DL_STENCIL_ROWS);
+        const REAL *x[DL_STENCIL_ROWS + 2], *at[DL_STENCIL_ROWS + 2];
+        for (ptrdiff_t r = 0; r < height + 2; r++) {
+            ptrdiff_t h = i + p->rows.offset + r;
+            x[r] = h >= 0 && h < p->H ? q->x + (n * p->H + h) * p->row_length : zeros;
+        }
+        REAL *y = q->y + p->y_offset + n * p->y_image + i * p->y_row;
+        for (ptrdiff_t j = 0, points; j < p->out_w; j += points) {
+            points = j == j0 && j1 > j0 ? j1 - j0 : 1;
+            ptrdiff_t first, count, left = j * p->stride_w + p->cols.offset;
+            ID(inside)(&p->cols, left, p->W, &first, &count);
+            if (count == 0) first = 0, left = 0;
+            for (ptrdiff_t r = 0; r < height + 2; r++) at[r] = x[r] + left * p->C;
+            q->k->depthwise_3x3(&job, at, y + j * p->y_pixel, height, points, (int)first, (int)(first + count));
+        }
+    }
+}
+
 static void ID(plan_block)(const struct ID(conv) * q, const struct ID(plan) * p, ptrdiff_t block, REAL *scratch) {
     const struct ID(dl_kernels) *k = q->k;
     ptrdiff_t lo = block * p->block_rows, hi = MIN(lo + p->block_rows, p->N * p->out_h);
+    if (p->stencil) {
+        ID(stencil_block)(q, p, lo, hi, scratch);
+        if (q->activation == DL_TANH || q->activation == DL_SIGMOID) k->activate(q->y + lo * p->y_row, (hi - lo) * p->y_row, q->activation);
+        return;
+    }
     struct ID(line) *lines = (struct ID(line) *)scratch;
     REAL *strip = (REAL *)(lines + p->block_rows);
     REAL *sums = strip + p->strip_rows * p->row_length;
@@ -246,7 +283,7 @@ static int ID(conv_run)(struct ID(conv) * q, ptrdiff_t channels_out, int threads
         ID(plan_finish)(p, k, threads);
         fixed = dl_plus(fixed, dl_times(3 * sizeof(ptrdiff_t), (size_t)(p->rows.n * p->per_row)));
         if (!p->lane) packed = dl_plus(packed, dl_times((size_t)(p->groups * p->panels * k->panel), (size_t)p->depth));
-        size_t each = dl_times((size_t)p->strip_rows, (size_t)p->row_length);
+        size_t each = dl_times((size_t)(p->stencil ? 1 : p->strip_rows), (size_t)p->row_length);
         if (p->sum > 1) each = dl_plus(each, dl_times((size_t)p->out_w, (size_t)p->k));
         each = dl_plus(dl_times(each, sizeof(REAL)), dl_times((size_t)p->block_rows, sizeof(struct ID(line))));
         q->scratch_each = MAX(q->scratch_each, each);

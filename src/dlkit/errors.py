@@ -4,7 +4,9 @@
     ├── UsageError              exit status 2: the call itself was wrong
     │   ├── ShapeError          shapes that do not fit (also a ValueError)
     │   ├── DTypeError          number types that do not fit (also a TypeError)
-    │   └── ConfigError         an option or configuration value (also a ValueError)
+    │   ├── ConfigError         an option or configuration value (also a ValueError)
+    │   └── OnnxError           a file that is not a sound ONNX model
+    │       └── UnsupportedOnnx one that is, but asks for what dlkit does not do
     ├── DataError               a file or data set that cannot be used
     ├── CheckpointError         a run folder or checkpoint that cannot be used
     ├── BackendError            a kernel or backend that is not to be had
@@ -37,6 +39,14 @@ class DTypeError(UsageError, TypeError):
 
 
 class ConfigError(UsageError, ValueError):
+    pass
+
+
+class OnnxError(UsageError):
+    pass
+
+
+class UnsupportedOnnx(OnnxError):  # noqa: N818 - "unsupported ONNX" is what it says
     pass
 
 

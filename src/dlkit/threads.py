@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
 
 from dlkit.errors import ConfigError
 
@@ -28,6 +30,25 @@ def set_num_threads(n: int) -> None:
     from threadpoolctl import threadpool_limits
 
     threadpool_limits(_requested, user_api="blas")
+
+
+@contextlib.contextmanager
+def limited(n: int) -> Iterator[None]:
+    """n threads inside the block, unless OMP_NUM_THREADS or an earlier call asked for a number; as before after it."""
+    before = _requested
+    if not before and not _from_environment():
+        set_num_threads(n)
+    try:
+        yield
+    finally:
+        if _requested != before:
+            set_num_threads(before)
+            _forget()
+
+
+def _forget() -> None:
+    global _requested
+    _requested = 0
 
 
 def num_threads() -> int:

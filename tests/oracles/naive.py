@@ -90,6 +90,18 @@ def sqrt(x):
     return each(math.sqrt, x)
 
 
+def sin(x):
+    return each(math.sin, x)
+
+
+def cos(x):
+    return each(math.cos, x)
+
+
+def erf(x):
+    return each(math.erf, x)
+
+
 def abs(x):
     return each(math.fabs, x)
 

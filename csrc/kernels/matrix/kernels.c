@@ -48,6 +48,7 @@ enum { ROW, OUTER, LANE, LANE_PART }; /* _PART: the last vector of a and b is re
 #define EXP_LIMIT 87.0f
 #define ID(name) DL_PASTE(name, f32)
 #include "tile.h"
+#include "stencil.h"
 #include "winograd.h"
 #include "activation.h"
 #undef REAL
@@ -66,15 +67,16 @@ enum { ROW, OUTER, LANE, LANE_PART }; /* _PART: the last vector of a and b is re
 #define EXP_LIMIT 708.0
 #define ID(name) DL_PASTE(name, f64)
 #include "tile.h"
+#include "stencil.h"
 #include "activation.h"
 
 const struct dl_matrix_table DL_NAME(dl_matrix_table) = {
     .f32 = {.vl = VECTOR_BYTES / 4, .panel = VECTORS * VECTOR_BYTES / 4, .points = POINTS_V, .row = row_f32,
-            .outer = outer_f32, .lane = lane_f32, .depthwise = depthwise_f32, .pack = pack_f32,
-            .activate = activate_f32},
+            .outer = outer_f32, .lane = lane_f32, .depthwise = depthwise_f32,
+            .depthwise_3x3 = depthwise_3x3_f32, .pack = pack_f32, .activate = activate_f32},
     .f64 = {.vl = VECTOR_BYTES / 8, .panel = VECTORS * VECTOR_BYTES / 8, .points = POINTS_V, .row = row_f64,
-            .outer = outer_f64, .lane = lane_f64, .depthwise = depthwise_f64, .pack = pack_f64,
-            .activate = activate_f64},
+            .outer = outer_f64, .lane = lane_f64, .depthwise = depthwise_f64,
+            .depthwise_3x3 = depthwise_3x3_f64, .pack = pack_f64, .activate = activate_f64},
     .winograd_4 = WINOGRAD_ENTRY(4),
     .winograd_2 = WINOGRAD_ENTRY(2),
 };

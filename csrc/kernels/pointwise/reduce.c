@@ -72,14 +72,22 @@ static void S(add_columns)(const REAL *x, long m, long f, double *total) {
     }
 }
 
-/* y[c] = the columns of x [b, c]; work: parts * f doubles */
-static void S(sum_columns)(const REAL *x, REAL *y, long b, long c, double *work) {
+/* Part i of the columns of x [m, f]: its own sums in work. */
+static void S(sum_part)(const REAL *x, long m, long f, long parts, long i, double *work) {
+    const long lo = S(part_row)(m, parts, i), hi = S(part_row)(m, parts, i + 1);
+    S(add_columns)(x + lo * f, hi - lo, f, work + i * f);
+}
+
+/* y[c] = the columns of x [b, c]; work: parts * f doubles. `shared`: by all threads; entering a region costs more than many
+ * a sum, so those that belong to one thread alone must not even ask for one. */
+static void S(sum_columns)(const REAL *x, REAL *y, long b, long c, double *work, int shared) {
     const long k = S(fold)(c), f = k * c, m = b / k, parts = S(parts)(m, f);
     memset(work, 0, (size_t)(parts * f) * sizeof(double));
-#pragma omp parallel for schedule(static) if (dl_worth_threads(b * c))
-    for (long i = 0; i < parts; i++) {
-        const long lo = S(part_row)(m, parts, i), hi = S(part_row)(m, parts, i + 1);
-        S(add_columns)(x + lo * f, hi - lo, f, work + i * f);
+    if (shared && parts > 1 && dl_worth_threads(b * c)) {
+#pragma omp parallel for schedule(static)
+        for (long i = 0; i < parts; i++) S(sum_part)(x, m, f, parts, i, work);
+    } else {
+        for (long i = 0; i < parts; i++) S(sum_part)(x, m, f, parts, i, work);
     }
     S(add_columns)(x + m * f, b - m * k, c, work);
     for (long j = 0; j < c; j++) {
@@ -90,10 +98,11 @@ static void S(sum_columns)(const REAL *x, REAL *y, long b, long c, double *work)
 }
 
 /* y [.., c] = the columns of blocks lo..hi of x [.., b, c]; 1 if there is no memory for `size` doubles */
-static int S(sum_blocks)(const REAL *x, REAL *y, long b, long c, long size, long lo, long hi) {
+static int S(sum_blocks)(const REAL *x, REAL *y, long b, long c, long size, long lo, long hi,
+                         int shared) {
     double *work = malloc((size_t)size * sizeof(double));
     if (work == NULL) return 1;
-    for (long i = lo; i < hi; i++) S(sum_columns)(x + i * b * c, y + i * c, b, c, work);
+    for (long i = lo; i < hi; i++) S(sum_columns)(x + i * b * c, y + i * c, b, c, work, shared);
     free(work);
     return 0;
 }
@@ -111,9 +120,9 @@ int K(sum)(const void *x_, void *y_, long a, long b, long c) {
         int failed = 0;
         if (a > 1 && dl_worth_threads(a * b * c)) {
 #pragma omp parallel reduction(| : failed)
-            failed |= S(sum_blocks)(x, y, b, c, size, a * dl_thread_id() / dl_team(), a * (dl_thread_id() + 1) / dl_team());
+            failed |= S(sum_blocks)(x, y, b, c, size, a * dl_thread_id() / dl_team(), a * (dl_thread_id() + 1) / dl_team(), 0);
         } else { /* not `parallel if`: a region inside even an inactive one starts new threads every time */
-            failed = S(sum_blocks)(x, y, b, c, size, 0, a);
+            failed = S(sum_blocks)(x, y, b, c, size, 0, a, a == 1);
         }
         if (failed) return DL_NO_MEMORY;
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import math
 from typing import Any
 
 import numpy as np
@@ -329,6 +330,54 @@ class sqrt:
     def backward(k, saved, dy):
         (y,) = saved
         return (k.divide(k.multiply(dy, 0.5), y),)
+
+
+@op("x[...] -> y[...]", formula="y = sin x", slope="dx = dy · cos x")
+class sin:
+    second = True
+    onnx = "Sin"
+
+    def samples(rng):
+        return [Sample((3 * rng.standard_normal(s),)) for s in ((), (3, 4), (2, 0))]
+
+    def forward(k, x):
+        return k.sin(x), (x,)
+
+    def backward(k, saved, dy):
+        (x,) = saved
+        return (k.multiply(dy, k.cos(x)),)
+
+
+@op("x[...] -> y[...]", formula="y = cos x", slope="dx = -dy · sin x")
+class cos:
+    second = True
+    onnx = "Cos"
+
+    def samples(rng):
+        return [Sample((3 * rng.standard_normal(s),)) for s in ((), (3, 4), (2, 0))]
+
+    def forward(k, x):
+        return k.cos(x), (x,)
+
+    def backward(k, saved, dy):
+        (x,) = saved
+        return (k.negative(k.multiply(dy, k.sin(x))),)
+
+
+@op("x[...] -> y[...]", formula="y = 2/√π ∫_0^x e^-t² dt", slope="dx = dy · 2/√π e^-x²")
+class erf:
+    second = True
+    onnx = "Erf"
+
+    def samples(rng):
+        return [Sample((rng.standard_normal(s),)) for s in ((), (3, 4), (2, 0))]
+
+    def forward(k, x):
+        return k.erf(x), (x,)
+
+    def backward(k, saved, dy):
+        (x,) = saved
+        return (k.multiply(dy, k.multiply(k.exp(k.negative(k.multiply(x, x))), 2 / math.sqrt(math.pi))),)
 
 
 @op("x[...] -> y[...]", formula="y = |x|", slope="dx = dy · sign(x)")

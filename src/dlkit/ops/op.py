@@ -160,6 +160,8 @@ class Op:
         if meta:
             result_dtype = attributes.get("dtype", self.result or dtype)
             out = Tensor.wrap(MetaArray(shape, result_dtype), "meta")
+            if _followers:
+                _tell_followers(self, inputs, attributes, out)
             return (out, *(None,) * self.auxiliary) if self.auxiliary else out
         result = self._forward(kernels(device), *arrays, **attributes)
         y = result[0]
@@ -170,6 +172,8 @@ class Op:
         if True in needs and self.differentiable and tape.is_recording() and y.dtype.kind == "f":
             out.node = tape.Node(self, tuple(inputs), tuple(needs), result[1], id(y))
             out.requires_grad = True
+        if _followers:
+            _tell_followers(self, inputs, attributes, out)
         return out if len(result) == 2 else (out, *result[2:])
 
     def _check_devices(self, a: str, b: str) -> bool:
@@ -196,6 +200,12 @@ class Op:
 
 
 _observers: list[Callable] = []
+_followers: list[Callable] = []
+
+
+def _tell_followers(op: Op, inputs: list, attributes: dict, out: Tensor) -> None:
+    for follower in _followers:
+        follower(op, inputs, attributes, out)
 
 
 def _leading_tensor(args: tuple) -> Tensor:
@@ -236,6 +246,20 @@ class observe:
 
     def __exit__(self, *exc: object) -> None:
         _observers.remove(self.observer)
+
+
+class follow:
+    """Calls `follower(op, inputs, attributes, output)` with the tensors themselves, after every op applied in a `with`
+    block: what a network does, step by step."""
+
+    def __init__(self, follower: Callable):
+        self.follower = follower
+
+    def __enter__(self) -> None:
+        _followers.append(self.follower)
+
+    def __exit__(self, *exc: object) -> None:
+        _followers.remove(self.follower)
 
 
 def unbroadcast(k: Any, dy: Any, shape: tuple[int, ...]) -> Any:

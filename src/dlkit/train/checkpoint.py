@@ -1,7 +1,7 @@
 """Checkpoints: one safetensors file that holds a network, how to feed it, and, to go on, the optimiser and progress.
 
-Tensors are named `model.<parameter>` and `optimizer.<index>.<slot>`; everything else is one JSON text in the file's
-metadata. A safetensors file holds numbers only: nothing loaded from it can run code.
+Tensors are named `model.<parameter>` and `optimizer.<index>.<slot>`, `network.onnx` holds the file a fine-tuned network
+came from; everything else is one JSON text in the file's metadata. A safetensors file holds numbers only: nothing loaded from it can run code.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from dlkit.train.config import TrainConfig
 from dlkit.train.files import write_atomically
 
 FORMAT = 1
+NETWORK = "network.onnx"  # the tensor that holds an ONNX file's bytes
 
 
 @dataclass
@@ -34,10 +35,11 @@ class Checkpoint:
     model_state: dict[str, np.ndarray]
     optimizer_state: dict[str, np.ndarray] = field(default_factory=dict)
     progress: dict[str, Any] | None = None
+    network: bytes | None = None  # the ONNX file that the network comes from, if it does
 
     def build(self) -> Module:
         """The network with its weights, in inference mode."""
-        model = self.config.build(self.input_shape, len(self.classes))
+        model = self.config.build(self.input_shape, len(self.classes), self.network)
         model.load_state_dict(self.model_state)
         return model.eval()
 
@@ -55,6 +57,8 @@ class Checkpoint:
         }
         tensors = {f"model.{n}": a for n, a in self.model_state.items()}
         tensors.update({f"optimizer.{n}": a for n, a in self.optimizer_state.items()})
+        if self.network is not None:
+            tensors[NETWORK] = np.frombuffer(self.network, np.uint8)
         contiguous = {n: np.ascontiguousarray(a).reshape(np.shape(a)) for n, a in tensors.items()}
         write_atomically(path, save(contiguous, metadata={"dlkit": json.dumps(meta)}))
 
@@ -87,6 +91,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             model_state=_below("model.", tensors),
             optimizer_state=_below("optimizer.", tensors),
             progress=meta["progress"],
+            network=tensors[NETWORK].tobytes() if NETWORK in tensors else None,
         )
     except (KeyError, TypeError, ValueError, ConfigError) as error:
         raise CheckpointError(f"{path}: its description is damaged ({error})") from None

@@ -22,10 +22,11 @@ from dlkit.optim import OPTIMIZERS, SCHEDULES, Schedule
 from dlkit.registry import nearest
 
 NORMALIZATIONS = ("standard", "scale", "none")
+MODEL_OPTIONS = ("hidden", "width", "activation", "pool", "dropout", "batch_norm", "init")
 
 
-def _option(default: Any, help: str, group: str, choices: Any = None) -> Any:
-    return field(default=default, metadata={"help": help, "group": group, "choices": choices})
+def _option(default: Any, help: str, group: str, choices: Any = None, flag: str | None = None) -> Any:
+    return field(default=default, metadata={"help": help, "group": group, "choices": choices, "flag": flag})
 
 
 @dataclass
@@ -43,6 +44,7 @@ class TrainConfig:
     mirror: str | None = _option(None, "Address to download a named data set from.", "data")
 
     model: str | None = _option(None, "Network (default: cnn for images, mlp for features).", "model", MODELS.names)
+    from_model: str | None = _option(None, "Start from the network in this ONNX file.", "model", flag="--from")
     hidden: tuple[int, ...] | None = _option(None, "Hidden layer sizes of shallow and mlp, e.g. 128,64.", "model")
     width: int | None = _option(None, "Filters of the first block of cnn.", "model")
     activation: str | None = _option(None, "Activation of the hidden layers.", "model", ACTIVATIONS)
@@ -99,11 +101,13 @@ class TrainConfig:
         for name in ("test_split", "val_split", "label_smoothing", "dropout"):
             if (value := getattr(self, name)) is not None and not 0 <= value < 1:
                 raise ConfigError(f"{name} (={value}) must be at least 0 and below 1")
-        for name in ("data", "out"):
+        for name, kind in (("data", "name or path"), ("out", "folder"), ("from_model", "path")):
             if getattr(self, name) == "":
-                raise ConfigError(
-                    f"{name} is empty; give a {'name or path' if name == 'data' else 'folder'} or leave it out"
-                )
+                raise ConfigError(f"{name} is empty; give a {kind} or leave it out")
+        if self.from_model is not None:
+            for name in ("model", *MODEL_OPTIONS):
+                if getattr(self, name) is not None:
+                    raise ConfigError(f"{name} was given, but the network comes from {self.from_model}; leave one out")
         at_most = {"threads": 256, "width": 65_536, "image_size": 20_000}
         for name, most in at_most.items():
             if (value := getattr(self, name)) is not None and value > most:
@@ -122,11 +126,16 @@ class TrainConfig:
     def learning_rate_schedule(self) -> Schedule:
         return Schedule(self.schedule, self.decay, self.decay_every, self.warmup)
 
-    def build(self, input_shape: tuple[int, ...], classes: int) -> Module:
-        """The network. Raises : ConfigError if an option was given that the model does not have."""
-        options = {
-            n: getattr(self, n) for n in ("hidden", "width", "activation", "pool", "dropout", "batch_norm", "init")
-        }
+    def build(self, input_shape: tuple[int, ...], classes: int, network: bytes | None = None) -> Module:
+        """The network, that of the ONNX file `network` where one is given.
+
+        Raises : ConfigError if an option was given that the model does not have, OnnxError.
+        """
+        if network is not None:
+            from dlkit.onnx.classifier import open_classifier
+
+            return open_classifier(network, self.from_model or "network").module(classes)
+        options = {n: getattr(self, n) for n in MODEL_OPTIONS}
         return build_model(self.model or default_model(input_shape), input_shape, classes, **options)
 
     def optimizer_options(self) -> dict[str, Any]:

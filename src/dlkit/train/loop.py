@@ -33,6 +33,7 @@ from dlkit.train.config import TrainConfig, default_model
 from dlkit.train.divergence import advice, first_bad_place, is_finite
 from dlkit.train.evaluation import Evaluation, evaluate
 from dlkit.train.files import remove_leftovers
+from dlkit.train.origin import Origin
 from dlkit.train.run import RunFolder
 
 _WEIGHTS, _DROPOUT = 4, 5  # branches of the tree of random numbers; the data pipeline has 0 to 3
@@ -108,12 +109,24 @@ class Trainer:
     """One run: `Trainer(config).fit()`; `Trainer.resume(path).fit()` goes on with an interrupted one.
 
     dataset : instead of loading `config.data`.  device : where the network lives, by default the backend's.
+    network : the bytes of the ONNX file to start from, instead of reading `config.from_model`.
     """
 
-    def __init__(self, config: TrainConfig, dataset: Dataset | None = None, device: str | None = None):
+    def __init__(
+        self,
+        config: TrainConfig,
+        dataset: Dataset | None = None,
+        device: str | None = None,
+        network: bytes | None = None,
+    ):
         if dataset is None and config.data not in KNOWN and Path(config.data).exists():
             config = replace(config, data=str(Path(config.data).absolute()))  # the run may be opened from elsewhere
-        self.config = config
+        origin: Origin | None = None
+        if config.from_model is not None:
+            config = replace(config, from_model=str(Path(config.from_model).absolute()))
+            origin = Origin.open(config.from_model or "", network)
+            config = origin.adapted(config)
+        self.config, self.origin = config, origin
         set_num_threads(config.threads)
         if config.backend:
             use_backend(config.backend)
@@ -123,9 +136,13 @@ class Trainer:
             raise DataError(
                 f"{config.data}: all examples are of one class, {self.dataset.classes[0]!r}; at least two are needed"
             )
-        self.model_name = config.model or default_model(self.dataset.train.shape)
+        if origin is not None:
+            origin.check(self.dataset.train.shape)
+        self.model_name = origin.name if origin else config.model or default_model(self.dataset.train.shape)
         self.train_source, self.val_source = split_validation(self.dataset, config)
-        self.normalizer = Normalizer.fit(self.train_source, config.normalize, config.seed)
+        self.normalizer = (origin.normalizer if origin else None) or Normalizer.fit(
+            self.train_source, config.normalize, config.seed
+        )
         self.loader = Loader(
             self.train_source,
             min(config.batch_size, len(self.train_source)),
@@ -135,14 +152,16 @@ class Trainer:
             drop_last=config.drop_last,
         )
         with random.using(random.derive(config.seed, _WEIGHTS)):
-            self.model = config.build(self.dataset.train.shape, len(self.dataset.classes)).to(self.device)
+            self.model = config.build(self.dataset.train.shape, len(self.dataset.classes), self.network).to(self.device)
         self.optimizer: Optimizer = OPTIMIZERS[config.optimizer](self.model.parameters(), **config.optimizer_options())
         self.base_lr = self.optimizer.lr
         self.schedule = config.learning_rate_schedule()
         self.loss = nn.CrossEntropyLoss(
             class_weights(config, self.train_source, len(self.dataset.classes)), config.label_smoothing
         )
-        self.has_dropout = any(isinstance(m, nn.Dropout) and m.p > 0 for m in self.model.modules())
+        self.has_dropout = any(
+            (isinstance(m, nn.Dropout) and m.p > 0) or getattr(m, "draws", False) for m in self.model.modules()
+        )
         self.state = State()
         self.run: RunFolder | None = None
         self._stop = False
@@ -163,7 +182,7 @@ class Trainer:
         begun = state.epoch + (state.batch > 0)
         if config.epochs < begun or (state.finished and config.epochs <= begun):
             raise CheckpointError(f"{path}: this run has had {begun} epochs; give a larger --epochs to go on")
-        trainer = cls(config)
+        trainer = cls(config, network=checkpoint.network)
         if trainer.dataset.classes != checkpoint.classes or trainer.dataset.train.shape != checkpoint.input_shape:
             raise CheckpointError(f"{path}: the data set {trainer.config.data!r} has changed since this run began")
         try:
@@ -346,7 +365,18 @@ class Trainer:
             self.model.state_dict(),
             self.optimizer.state_dict() if with_state else {},
             asdict(self.state) if with_state else None,
+            self.network,
         )
+
+    @property
+    def network(self) -> bytes | None:
+        """The ONNX file that the network comes from, if it does."""
+        return self.origin.data if self.origin else None
+
+    def remarks(self) -> list[str]:
+        """What a user should know about the data and the network before training starts."""
+        own = self.origin.remarks(self.dataset.classes) if self.origin else []
+        return [*self.dataset.remarks(), *own]
 
     def save(self) -> None:
         """Writes the checkpoint that `resume` goes on from."""
@@ -372,7 +402,7 @@ class Trainer:
             backend=current_backend(self.device),
             stopped=stopped,
             run=str(self.run),
-            notes=self.dataset.remarks(),
+            notes=self.remarks(),
         )
         if stopped == "interrupted":
             return result

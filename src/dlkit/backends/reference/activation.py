@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from dlkit.backends.reference._kernel import kernel
+from dlkit.backends.reference.elementwise import _erf
 
 
 @kernel
@@ -68,12 +69,9 @@ def elu_backward(dy, x, alpha):
     return np.where(x > 0, dy, dy * alpha * np.exp(np.minimum(x, 0)))
 
 
-erf = np.vectorize(math.erf, otypes=[np.float64])
-
-
 def normal_cdf(x):
     """Φ(x) = ½ (1 + erf(x/√2)), the probability that a standard normal variable is below x."""
-    return 0.5 * (1 + erf(x / math.sqrt(2)))
+    return 0.5 * (1 + _erf(x / math.sqrt(2)))
 
 
 def normal_pdf(x):

@@ -1,5 +1,7 @@
 """One output element from one element of each input, broadcast; either operand may be a Python number."""
 
+import math
+
 import numpy as np
 
 from dlkit.backends.reference._kernel import kernel
@@ -93,6 +95,27 @@ def log(x):
 def sqrt(x):
     """√x"""
     return np.sqrt(x)
+
+
+@kernel
+def sin(x):
+    """sin x"""
+    return np.sin(x)
+
+
+@kernel
+def cos(x):
+    """cos x"""
+    return np.cos(x)
+
+
+_erf = np.vectorize(math.erf, otypes=[np.float64])
+
+
+@kernel
+def erf(x):
+    """2/√π ∫₀ˣ e^-t² dt"""
+    return _erf(x).astype(x.dtype)
 
 
 @kernel
