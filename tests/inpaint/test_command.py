@@ -255,3 +255,37 @@ def test_ctrl_c_leaves_no_half_written_file(tmp_path, photo_of, mask_of):
     assert process.returncode == 130
     assert said.splitlines()[-1] == "dlkit: interrupted"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["mask.png", "photo.png"]
+
+
+def test_ctrl_c_in_a_folder_stops_all_and_keeps_what_is_whole(tmp_path, photo_of, mask_of):
+    for i in range(4):
+        photo_of(tmp_path / "photos" / f"{i}.png", size=(1200, 1200))
+    mask_of(tmp_path / "mask.png", (1200, 1200), (slice(20, 1180), slice(20, 1180)))
+    command = "from dlkit.cli.main import main; main()"
+    args = [
+        "inpaint",
+        "photos",
+        "mask.png",
+        "-o",
+        "out",
+        "--method",
+        "biharmonic",
+        "--quality",
+        "best",
+        "--threads",
+        "2",
+    ]
+    process = subprocess.Popen(
+        [sys.executable, "-c", command, *args], cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "out").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(2)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said.splitlines()[-1] == "dlkit: interrupted"
+    assert "Traceback" not in said
+    for path in (tmp_path / "out").iterdir():
+        assert read(path).shape == (1200, 1200, 3)
