@@ -9,7 +9,8 @@ from dlkit.inpaint.method import METHODS, Job
 
 SCATTERED = 2.0  # pixels: 99 % of the hole lies no deeper: single pixels and small clusters
 THIN = 6.0  # pixels: nothing lies deeper: letters, scratches
-WIDE = 0.06  # of the image's shorter side: strokes of a brush; what is deeper is a hole
+WIDE = 0.06  # of the image's shorter side: strokes of a brush; what is deeper is a hole,
+REACH = 24.0  # pixels: as is what is deeper than similar patches reach into it
 
 # For each shape the best method first; one that the time does not allow is passed over. The last ones are always to be
 # had and fast.
@@ -19,8 +20,8 @@ BEST = {
     "scattered": ("nonlocal", "biharmonic", "harmonic"),
     # Edges run into the hole from both sides: patches know how they go on, a plate continues their slope.
     "thin": ("nonlocal", "biharmonic", "harmonic"),
-    # Too deep for slopes, which overshoot: patches put texture there; without them a film is nearest to the truth.
-    "wide": ("patchmatch", "harmonic"),
+    # Too deep for slopes, which overshoot: groups of patches from a start that is half a film; a film alone comes near.
+    "wide": ("nonlocal", "harmonic"),
     # Far from anything known a smooth filling is a blur: only patches look like the photo. Lines that run on look less
     # wrong than a film.
     "deep": ("patchmatch", "navier-stokes", "harmonic"),
@@ -48,6 +49,6 @@ def shape_of(hole: np.ndarray) -> tuple[str, str]:
         return "scattered", "scattered pixels"
     if deepest <= THIN:
         return "thin", f"thin strokes, at most {deepest:.0f} pixels deep"
-    if deepest <= WIDE * min(hole.shape):
+    if deepest <= min(WIDE * min(hole.shape), REACH):
         return "wide", f"wide strokes, {deepest:.0f} pixels deep"
     return "deep", f"a hole {deepest:.0f} pixels deep"
