@@ -4,40 +4,51 @@ from __future__ import annotations
 
 import numpy as np
 
-from dlkit.inpaint.mask import distance
+from dlkit.inpaint.mask import box_of, distance
 from dlkit.inpaint.method import METHODS, Job
 
-THIN = 6.0  # pixels: no point of a stroke, scratch or letter lies deeper than that inside the hole
-SCATTERED = 2.0  # pixels: 99 % of the hole lies no deeper; single pixels and small clusters
+SCATTERED = 2.0  # pixels: 99 % of the hole lies no deeper: single pixels and small clusters
+THIN = 6.0  # pixels: nothing lies deeper: letters, scratches
+WIDE = 0.06  # of the image's shorter side: strokes of a brush; what is deeper is a hole,
+REACH = 24.0  # pixels: as is what is deeper than similar patches reach into it
+
+# For each shape the best method first; one that the time does not allow is passed over. The last ones are always to be
+# had and fast.
+BEST = {
+    # Every unknown pixel has known ones beside it. Similar patches of the photo average the noise out; without them a
+    # plate through the known values is nearest to the truth.
+    "scattered": ("nonlocal", "biharmonic", "harmonic"),
+    # Edges run into the hole from both sides: patches know how they go on, a plate continues their slope.
+    "thin": ("nonlocal", "biharmonic", "harmonic"),
+    # Too deep for slopes, which overshoot: groups of patches from a start that is half a film; a film alone comes near.
+    "wide": ("nonlocal", "harmonic"),
+    # Far from anything known a smooth filling is a blur: only patches look like the photo. Lines that run on look less
+    # wrong than a film.
+    "deep": ("patchmatch", "navier-stokes", "harmonic"),
+}
 
 
 def choose(hole: np.ndarray, job: Job) -> tuple[str, str]:
-    """(name of a registered method, the reason in words) for a hole that is neither empty nor everything.
-
-    A network that the user trained on such photos knows more than any rule. Thin holes are continued from both sides,
-    by similar patches of the same photo where there is time, else smoothly. A deep hole's inside is far from anything
-    known: only exemplars put texture there, a smooth filling is a blur.
-    """
-    kind, words = shape_of(hole)
-    wanted: tuple[str, ...] = {
-        "scattered": ("nonlocal", "biharmonic", "harmonic"),
-        "thin": ("nonlocal", "biharmonic", "telea"),
-        "compact": ("patchmatch", "navier-stokes", "harmonic"),
-    }[kind]
+    """(name of a registered method, the reason in words) for a hole that is neither empty nor everything."""
+    shape, words = shape_of(hole)
     if job.weights:
-        wanted = ("net", *wanted)
-    for name in wanted:
-        if name in METHODS:
-            return name, words
-    return METHODS.names()[0], words
+        return METHODS["net"].name, f"{words}, by the network given"
+    known = [METHODS[name] for name in BEST[shape] if name in METHODS]
+    megapixels = hole[box_of(hole, 0)].size / 1e6
+    in_time = [method for method in known if method.pace * megapixels < job.remaining()]
+    if in_time and in_time[0] is not known[0]:
+        words += f"; no time for {known[0].name}"
+    return (in_time or known[-1:])[0].name, words
 
 
 def shape_of(hole: np.ndarray) -> tuple[str, str]:
-    """("scattered" | "thin" | "compact", in words)"""
+    """(a key of BEST, in words)"""
     depth = distance(hole)[hole]
-    deepest, typical = float(depth.max()), float(np.quantile(depth, 0.99))
-    if typical <= SCATTERED:
-        return "scattered", f"scattered pixels, {typical:.0f} from known ones"
+    deepest, most = float(depth.max()), float(np.quantile(depth, 0.99))
+    if most <= SCATTERED:
+        return "scattered", "scattered pixels"
     if deepest <= THIN:
         return "thin", f"thin strokes, at most {deepest:.0f} pixels deep"
-    return "compact", f"a hole {deepest:.0f} pixels deep"
+    if deepest <= min(WIDE * min(hole.shape), REACH):
+        return "wide", f"wide strokes, {deepest:.0f} pixels deep"
+    return "deep", f"a hole {deepest:.0f} pixels deep"

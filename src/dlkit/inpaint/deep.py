@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import struct
 import zlib
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dlkit.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from dlkit.inpaint.photo import Photo
 
 BITS_PER_SAMPLE, ORIENTATION = 258, 274
 PNG_SIGNATURE, PNG_HEADER = 8, 25  # bytes
@@ -31,6 +35,7 @@ def decode(data: bytes, image: Any, path: Path) -> tuple[np.ndarray, int]:
     """(uint16 [H, W, C], EXIF orientation of a TIFF, else 1)"""
     if image.format == "PNG":
         return _checked(_needs("imagecodecs", path).png_decode(data), path), 1
+    logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what it has to say is raised, or does not matter
     with _needs("tifffile", path).TiffFile(BytesIO(data)) as file:
         page = file.pages[0]
         pixels = page.asarray()
@@ -47,34 +52,37 @@ def _checked(pixels: np.ndarray, path: Path) -> np.ndarray:
     return pixels
 
 
-def encode(name: str, kind: str, pixels: np.ndarray, icc: bytes | None, exif: bytes | None) -> None:
+def encode(name: str, kind: str, photo: Photo) -> None:
     """Writes uint16 [H, W, C] as PNG or TIFF. A TIFF gets the colour profile, no EXIF."""
-    path = Path(name)
+    path, pixels = Path(name), photo.pixels
     if kind == "PNG":
-        path.write_bytes(_with_metadata(_needs("imagecodecs", path).png_encode(pixels, level=4), icc, exif))
+        path.write_bytes(_with_metadata(_needs("imagecodecs", path).png_encode(pixels, level=4), photo))
         return
-    alpha = pixels.shape[2] in (2, 4)
     _needs("tifffile", path).imwrite(
         path,
         pixels,
         photometric="minisblack" if pixels.shape[2] == 2 else "rgb",
         planarconfig="contig",
-        extrasamples=["unassalpha"] if alpha else None,
+        extrasamples=None if photo.alpha is None else ["unassalpha"],
         compression="zlib",
         predictor=True,
-        iccprofile=icc,
+        iccprofile=photo.icc,
         metadata=None,
+        software=False,
+        **({"resolution": photo.dpi, "resolutionunit": "INCH"} if photo.dpi else {}),
     )
 
 
-def _with_metadata(png: bytes, icc: bytes | None, exif: bytes | None) -> bytes:
-    """The same PNG with the chunks iCCP and eXIf behind its header, where readers look first."""
+def _with_metadata(png: bytes, photo: Photo) -> bytes:
+    """The same PNG with the chunks iCCP, pHYs and eXIf behind its header, where readers look first."""
     start = PNG_SIGNATURE + PNG_HEADER
     chunks = b""
-    if icc:
-        chunks += _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc))
-    if exif:
-        chunks += _chunk(b"eXIf", exif.removeprefix(b"Exif\0\0"))
+    if photo.icc:
+        chunks += _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(photo.icc))
+    if photo.dpi:
+        chunks += _chunk(b"pHYs", struct.pack(">IIB", *(round(n / 0.0254) for n in photo.dpi), 1))  # per metre
+    if photo.exif:
+        chunks += _chunk(b"eXIf", photo.exif.removeprefix(b"Exif\0\0"))
     return png[:start] + chunks + png[start:]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -104,14 +105,24 @@ def inpaint_folder(todo: Plan, out: Path, settings: Settings) -> Iterator[Outcom
             yield one(task, each)
         return
     # A process started afresh: OpenMP's threads do not survive a fork.
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+    fresh = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, fresh, initializer=leave_interrupts_to_the_parent) as pool:
         running = {pool.submit(one, task, each): task for task in todo.tasks}
         try:
             for future in as_completed(running):
                 yield outcome_of(future, running[future])
-        except BaseException:  # Ctrl-C: what has not begun does not begin
+        except BaseException:  # Ctrl-C: stop at once, the next call goes on
             pool.shutdown(wait=False, cancel_futures=True)
+            for process in multiprocessing.active_children():
+                process.terminate()
+                process.join()
+            remove_leftovers(out)
             raise
+
+
+def leave_interrupts_to_the_parent() -> None:
+    """In each process of the pool: Ctrl-C reaches all of them, and only one should speak."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def one(task: Task, settings: Settings) -> Outcome:

@@ -77,12 +77,14 @@ Fill = Callable[[np.ndarray, np.ndarray, Job], np.ndarray]
 
 @dataclass(frozen=True)
 class Method:
-    """A filling method. `margin`: how many known pixels around the hole's box it looks at; None: the whole image."""
+    """A filling method. `margin`: how many known pixels around the hole's box it looks at; None: the whole image.
+    `pace`: seconds for a megapixel of that box, in colour on two cores; "auto" asks when time is short."""
 
     name: str
     fill: Fill
     source: str
     margin: int | None = None
+    pace: float = 0.0
 
     @property
     def summary(self) -> str:
@@ -92,11 +94,11 @@ class Method:
 METHODS: Registry[Method] = Registry("method")
 
 
-def method(name: str, *, source: str, margin: int | None = None) -> Callable[[Fill], Fill]:
+def method(name: str, *, source: str, margin: int | None = None, pace: float = 0.0) -> Callable[[Fill], Fill]:
     """Puts the decorated function into METHODS."""
 
     def register(fill: Fill) -> Fill:
-        METHODS.add(name, Method(name, fill, source, margin))
+        METHODS.add(name, Method(name, fill, source, margin, pace))
         return fill
 
     return register

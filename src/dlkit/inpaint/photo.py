@@ -35,7 +35,7 @@ HOLDS = {  # what a format can hold: bits, and whether grey and colour may have 
     "PNG": (16, True, True),
     "TIFF": (16, True, True),
     "WEBP": (8, True, True),
-    "BMP": (8, False, True),
+    "BMP": (8, False, False),
     "JPEG": (8, False, False),
 }
 EXACTLY: dict[str, dict[str, Any]] = {  # how a format keeps every pixel
@@ -46,7 +46,32 @@ EXACTLY: dict[str, dict[str, Any]] = {  # how a format keeps every pixel
 }
 JPEG: dict[str, Any] = {"quality": 95, "subsampling": 0}  # where the source was no JPEG
 # Tags that say how one TIFF file is laid out; nothing in them is about the photo.
-LAYOUT_TAGS = {254, 255, 256, 257, 258, 259, 262, 263, 264, 265, 266, 273, 277, 278, 279, 284, 301, 317, 318, 319, 320}
+LAYOUT_TAGS = {
+    254,
+    255,
+    256,
+    257,
+    258,
+    259,
+    262,
+    263,
+    264,
+    265,
+    266,
+    273,
+    277,
+    278,
+    279,
+    282,
+    283,
+    284,
+    296,
+    301,
+    317,
+    318,
+    319,
+    320,
+}
 LAYOUT_TAGS |= {322, 323, 324, 325, 330, 332, 338, 339, 347, 512, 513, 514, 529, 530, 531, 532, 700, 34675}
 
 
@@ -262,7 +287,7 @@ def write(path: Path, photo: Photo) -> None:
     """
     kind = WRITERS[path.suffix.lower()]
     if photo.pixels.dtype == np.uint16 and photo.pixels.ndim == 3:
-        save_atomically(path, lambda name: deep.encode(name, kind, photo.pixels, photo.icc, photo.exif))
+        save_atomically(path, lambda name: deep.encode(name, kind, photo))
         return
     from PIL import Image
 

@@ -11,7 +11,6 @@ from dlkit.inpaint.multigrid import loops, stencil
 DEGREE = 3  # of the smoother's polynomial
 BAND = {1: 6.0, 2: 12.0}  # of the eigenvalues, largest to smallest, the smoother damps: what the coarse grid cannot see
 DIRECT = 64  # cells: so few are solved exactly
-MOST_KNOWN = 1  # of a square's four cells, for it to be a cell of the coarse grid
 
 
 @dataclass
@@ -83,7 +82,7 @@ def coarser(fine: Level) -> Level | None:
     state = np.full((2 * rows, 2 * columns), 2, np.int8)  # 0 known, 1 of the hole, 2 beyond the image
     state[:h, :w] = here
     squares = state.reshape(rows, 2, columns, 2)
-    cells = ((squares == 0).sum(axis=(1, 3)) <= MOST_KNOWN) & (squares == 1).any(axis=(1, 3))
+    cells = (squares != 0).all(axis=(1, 3)) & (squares == 1).any(axis=(1, 3))
     if not cells.any():
         return None
     index, place = _numbered(cells)

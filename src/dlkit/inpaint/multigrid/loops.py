@@ -77,7 +77,7 @@ def _residual(x, b, out, place, index, offsets, kind, weights):
 residual = for_channels(_residual)  # out = b - A x
 
 
-@kernel
+@kernel(threads=False)
 def first_step(x, d, b, scale, gain):
     """x = d = gain · D⁻¹b: the step from x = 0"""
     n = scale.size
@@ -150,7 +150,7 @@ def galerkin(
                                     out[R, Y + v - I + 2, X + u - J + 2] += value * down[y + 1, v] * across[x + 1, u]
 
 
-@kernel(serial=False)
+@kernel(threads=False)
 def bounds(place, index, offsets, kind, weights, scale, radius):
     """scale = 1 / A's diagonal; radius [blocks] = the largest Σ|a_ij| / a_ii: no eigenvalue of D⁻¹A is larger (Gershgorin)"""
     n = place.size
@@ -168,7 +168,7 @@ def bounds(place, index, offsets, kind, weights, scale, radius):
         radius[block] = largest
 
 
-@kernel(serial=False)
+@kernel(threads=False)
 def right_hand_side(image, place, index, offsets, kind, weights, b):
     """b = -A image, image [places, C] with 0 in the hole"""
     n = place.size
@@ -181,7 +181,7 @@ def right_hand_side(image, place, index, offsets, kind, weights, b):
                 b[r, c] = s
 
 
-@kernel
+@kernel(threads=False)
 def dot(a, b, n, parts):
     """parts [blocks, C]: Σ a b over each block of cells; to be added up in order"""
     for block in prange(parts.shape[0]):
@@ -192,7 +192,7 @@ def dot(a, b, n, parts):
             parts[block, c] = s
 
 
-@kernel
+@kernel(threads=False)
 def step(x, r, p, q, alpha, n, moved):
     """x += α p, r += α q; moved [blocks] = the largest |α p|"""
     for block in prange(moved.size):
@@ -206,7 +206,7 @@ def step(x, r, p, q, alpha, n, moved):
         moved[block] = largest
 
 
-@kernel
+@kernel(threads=False)
 def turn(p, z, beta, n):
     """p = z + β p"""
     for block in prange((n + BLOCK - 1) // BLOCK):

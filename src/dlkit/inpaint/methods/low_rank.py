@@ -1,0 +1,52 @@
+"""Non-local filling: similar patches of a photo, laid under each other, make a matrix of low rank."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from dlkit.inpaint.groups import Grouping
+from dlkit.inpaint.mask import distance
+from dlkit.inpaint.method import Job, method
+from dlkit.inpaint.multigrid import solve
+
+ROUNDS = {"fast": 8, "normal": 16, "best": 32}
+NOISE = 0.1, 0.01  # what counts as noise in the first round and in the last; 0..1
+STEP = 1.5  # how far a round goes: past the new value, which saves rounds
+START = 0.05  # share of the time that the start is taken to need
+THIN = 2.0  # pixels: up to this depth the biharmonic filling is the best guess
+
+
+@method(
+    "nonlocal", source="Zhang, Zhao & Gao 2014, IEEE Trans. Image Process. 23(8), group-based sparse representation"
+)
+def nonlocal_(image: np.ndarray, hole: np.ndarray, job: Job) -> np.ndarray:
+    """What is alike elsewhere decides: groups of similar patches, made simple, again and again. Thin or scattered holes.
+
+    From a smooth filling on, each round groups every patch that touches the hole with those around it that are
+    most like it, drops the group's singular values below a threshold, and puts what is left back into the hole, averaged
+    over all patches that cover a pixel. The threshold falls from round to round: first only what all have in
+    common survives, at last the detail.
+    """
+    filled = start(image, hole, replace(job, progress=lambda fraction: job.progress(START * fraction)))
+    rounds = job.iterations or ROUNDS[job.quality]
+    grouping = Grouping(hole)
+    for turn, noise in enumerate(np.geomspace(*NOISE, rounds)):
+        for fraction in grouping.round(filled, noise, turn):
+            job.progress(START + (1 - START) * (turn + fraction) / rounds)
+            if job.expired():
+                return filled
+        new = grouping.mean(filled)
+        filled[hole] = (filled[hole] + STEP * (new[hole] - filled[hole])).clip(0, 1)
+    return filled
+
+
+def start(image: np.ndarray, hole: np.ndarray, job: Job) -> np.ndarray:
+    """Biharmonic near the edge of the hole; further in, where it may overshoot, the mean with the harmonic filling."""
+    filled = solve(image, hole, 2, job)
+    depth = distance(hole)
+    if depth.max() > THIN:
+        half = np.clip((depth - THIN) / THIN, 0, 1)[..., None] / 2
+        filled = (1 - half) * filled + half * solve(image, hole, 1, job)
+    return filled.clip(0, 1).astype(np.float32)

@@ -1,0 +1,71 @@
+"""auto: the shape of a hole decides, then the time."""
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dlkit.errors import ConfigError
+from dlkit.inpaint import METHODS, Job, Method
+from dlkit.inpaint.choose import BEST, choose, shape_of
+
+
+def strokes(width, shape=(256, 256)):
+    hole = np.zeros(shape, bool)
+    for at in range(20, shape[0] - width, 90):
+        hole[at : at + width, 10:-10] = True
+    return hole
+
+
+def disc(radius, shape=(256, 256)):
+    i, j = np.indices(shape)
+    return (i - shape[0] // 2) ** 2 + (j - shape[1] // 2) ** 2 < radius**2
+
+
+@pytest.mark.parametrize(
+    ("hole", "shape"),
+    [
+        (np.random.default_rng(0).random((256, 256)) < 0.5, "scattered"),
+        (np.random.default_rng(0).random((256, 256)) < 0.02, "scattered"),
+        (strokes(1), "scattered"),
+        (strokes(7), "thin"),
+        (strokes(18), "wide"),
+        (disc(45), "deep"),
+        (disc(20, (1024, 1024)), "wide"),  # small in a large photo
+        (disc(45, (1024, 1024)), "deep"),  # but out of reach
+        (disc(45) | (np.random.default_rng(0).random((256, 256)) < 0.1), "deep"),
+    ],
+)
+def test_shape(hole, shape):
+    assert shape_of(hole)[0] == shape
+    assert choose(hole, Job())[0] == next(name for name in BEST[shape] if name in METHODS)
+
+
+def test_a_slow_method_is_passed_over_when_time_is_short(monkeypatch):
+    slow = Method("slow", METHODS["harmonic"].fill, "none", None, pace=1000.0)
+    monkeypatch.setitem(METHODS, "slow", slow)
+    monkeypatch.setitem(BEST, "deep", ("slow", "navier-stokes"))
+    assert choose(disc(45), Job())[0] == "slow"
+    name, reason = choose(disc(45), Job(deadline=time.monotonic() + 2))
+    assert name == "navier-stokes"
+    assert "no time for slow" in reason
+    monkeypatch.setitem(METHODS, "slow", replace(slow, pace=0.1))
+    assert choose(disc(45), Job(deadline=time.monotonic() + 2))[0] == "slow"
+    assert choose(disc(45), Job(deadline=time.monotonic() - 1))[0] == "navier-stokes"
+
+
+def test_weights_mean_the_network(monkeypatch):
+    monkeypatch.setitem(METHODS, "net", replace(METHODS["harmonic"], name="net"))
+    assert choose(disc(45), Job(weights="runs/inpaint-001"))[0] == "net"
+
+
+def test_every_shape_ends_with_a_method_that_is_always_there():
+    for names in BEST.values():
+        assert METHODS[names[-1]].pace == 0
+
+
+@pytest.mark.parametrize(("option", "value"), [("quality", "good"), ("iterations", 0), ("seed", -1)])
+def test_a_job_refuses(option, value):
+    with pytest.raises(ConfigError, match=option):
+        Job(**{option: value})
