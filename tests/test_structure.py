@@ -15,7 +15,7 @@ LAYERS = [
     {"nn", "data"},
     {"optim", "models"},
     {"train"},
-    {"gradients", "doctor", "bench"},
+    {"gradients", "explain", "doctor", "bench"},
     {"cli"},
 ]
 RANK = {name: i for i, names in enumerate(LAYERS) for name in names}

@@ -250,10 +250,11 @@ def describe(name: str, thing: Any, module: ModuleType) -> Target:
 def _describe_class(name: str, unit: type, module: ModuleType) -> Target:
     if issubclass(unit, Module):
         return Target(name, "module", _make(name, unit), None, module)
-    if not callable(getattr(unit, "forward", None)) or not callable(getattr(unit, "backward", None)):
-        missing = "backward" if hasattr(unit, "forward") else "forward and no backward"
+    forward = getattr(unit, "forward", None)
+    if not callable(forward) or not callable(getattr(unit, "backward", None)):
+        missing = "backward" if callable(forward) else "forward and no backward"
         raise ConfigError(f"class {name} has no {missing}; an op or a layer needs both")
-    if next(iter(inspect.signature(unit.forward).parameters), "") == "k":
+    if next(iter(inspect.signature(forward).parameters), "") == "k":
         return Target(name, "op", _as_op(name, unit), None, module)
     return Target(name, "object", _make(name, unit), None, module)
 
