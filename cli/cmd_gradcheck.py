@@ -79,6 +79,8 @@ def command(
     if not (eps > 0 and tolerance > 0):
         raise click.UsageError(f"--eps (={eps}) and --tolerance (={tolerance}) must be positive")
     settings = Settings(seed=seed, step=eps, tolerance=tolerance, order=order)
+    if run_path:
+        return _trained(run_path, plot, settings, as_json)
     if target:
         return _target(target, inputs, backend, settings, as_json)
     if inputs or plot:
@@ -104,6 +106,45 @@ def _target(target: str, inputs: str | None, backend: str, settings: Settings, a
     else:
         click.echo(report)
     return int(not report.passed)
+
+
+def _trained(run_path: str, plot: str | None, settings: Settings, as_json: bool) -> int:
+    from pathlib import Path
+
+    from dlkit.gradients.trained import check_run
+    from dlkit.train.pictures import save_gradients
+
+    report = check_run(run_path, settings)
+    picture = Path(plot) if plot else Path(run_path) / "gradients.png"
+    signal = [x.signal for x in report.layers]
+    names = [f"{x.layer}  {x.kind.partition('(')[0]}" for x in report.layers]
+    save_gradients(names, signal, [x.weight for x in report.layers], [x.gradient for x in report.layers], picture)
+    if as_json:
+        print_json({**report.to_dict(), "picture": str(picture)})
+        return int(not report.passed)
+    click.echo(f"{report.run} on {report.examples} examples of {report.data}, loss {report.loss:.4f}\n")
+    rows = [
+        (
+            x.layer,
+            x.kind,
+            f"{x.signal:.1e}",
+            _bar(x.signal, signal),
+            *("" if v is None else f"{v:.1e}" for v in (x.weight, x.gradient, x.ratio, x.error)),
+        )
+        for x in report.layers
+    ]
+    header = ("layer", "", "‖dL/dy‖", "", "weights", "gradient", "ratio", "error")
+    click.echo(table(rows, header, right=(2, 4, 5, 6, 7)))
+    click.echo("\n" + "\n".join([*report.findings, str(report.check), f"picture: {picture}"]))
+    return int(not report.passed)
+
+
+def _bar(value: float, values: list[float]) -> str:
+    """A bar on a logarithmic scale, one block for half a power of ten above the smallest."""
+    from math import log10
+
+    positive = [v for v in values if v > 0]
+    return "█" * (1 + round(2 * log10(value / min(positive)))) if value > 0 else ""
 
 
 def _registry(
