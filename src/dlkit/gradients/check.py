@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from dlkit.errors import GradientError
+from dlkit.gradients.compare import Comparison, compare
 from dlkit.gradients.diagnose import accumulates, diagnose, diagnose_shape
-from dlkit.gradients.numeric import Arrays, Comparison, Problem, Settings, compare, upstream
+from dlkit.gradients.numeric import Arrays, Problem, Settings, upstream
 from dlkit.gradients.report import GradientReport
 
 SAME = 1e-10  # two ways to the same float64 numbers, relative to the largest

@@ -24,8 +24,9 @@ from dlkit import random
 from dlkit.backends import current_backend
 from dlkit.errors import ConfigError, DlkitError, ShapeError
 from dlkit.gradients.check import UnsoundError, check_problem
+from dlkit.gradients.compare import Comparison
 from dlkit.gradients.modules import ModuleCall
-from dlkit.gradients.numeric import STEP, TOLERANCE, Arrays, Comparison, Problem, Settings
+from dlkit.gradients.numeric import STEP, TOLERANCE, Arrays, Problem, Settings
 from dlkit.gradients.ops import SampleCall, second_order
 from dlkit.gradients.report import GradientReport
 from dlkit.nn import Module

@@ -26,7 +26,8 @@ import numpy as np
 from dlkit.backends import available_backends, use_backend
 from dlkit.errors import GradientError
 from dlkit.gradients.check import SAME, UnsoundError, check_problem, rounding_floor, same
-from dlkit.gradients.numeric import Arrays, Comparison, Problem, Settings, compare
+from dlkit.gradients.compare import Comparison, compare
+from dlkit.gradients.numeric import Arrays, Problem, Settings
 from dlkit.gradients.report import GradientReport, Worst
 from dlkit.ops import Op, Sample
 from dlkit.tape import grad, no_grad

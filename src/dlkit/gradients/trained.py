@@ -20,9 +20,10 @@ from dlkit.data import Source
 from dlkit.data.normalize import Normalizer
 from dlkit.errors import DataError
 from dlkit.gradients.check import check_problem
+from dlkit.gradients.compare import Comparison
 from dlkit.gradients.models import PROBES, WithLoss
 from dlkit.gradients.modules import ModuleCall
-from dlkit.gradients.numeric import Comparison, Settings
+from dlkit.gradients.numeric import Settings
 from dlkit.gradients.report import GradientReport
 from dlkit.nn import Module, observe_modules
 from dlkit.tensor import Tensor
