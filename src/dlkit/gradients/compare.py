@@ -18,7 +18,7 @@ import numpy as np
 
 from dlkit.gradients.numeric import Point, Probe, Problem, Settings, probes_of, typical_size
 
-OTHER_STEPS = (0.1, 0.01, 10.0)  # times the usual one
+OTHER_STEPS = (0.1, 0.01, 10.0, 100.0)  # times the usual one
 ROW = 1e-3  # of the largest: a row of the Jacobian that is all but zero is compared with the others' size
 
 

@@ -28,6 +28,7 @@ COMPLEX_STEP = 1e-30
 EPS = float(np.finfo(np.float64).eps)
 ROUNDING = 16 * EPS  # of one evaluation, relative to the output, at least
 ROUGH = 1e3 * EPS  # the same at most, relative to the largest output: rougher than that is float32 inside
+DRAWS = 6  # of close points that roughness is measured at: one may round evenly
 
 Arrays = dict[str, np.ndarray]
 
@@ -51,6 +52,7 @@ class Problem:
 
     forward(inputs) -> y; backward(inputs, dy) -> one gradient for each input.
     analytic : forward may be evaluated at complex inputs (tried, and used only where it proves right).
+    rounding : of numbers inside that y does not show, because they cancel.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Problem:
     forward: Callable[[Arrays], np.ndarray]
     backward: Callable[[Arrays, np.ndarray], dict[str, Any]]
     analytic: bool = False
+    rounding: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,7 @@ def rounding_of(problem: Problem, here: np.ndarray, rng: np.random.Generator) ->
     """How far rounding moves each output: what is left of second differences over parts in 10¹², where any smooth
     function is a straight line."""
     rough = np.zeros(here.shape)
-    for _ in range(3):
+    for _ in range(DRAWS):
         by = {n: 1e-12 * typical_size(x) * rng.choice([-1.0, 1.0], x.shape) for n, x in problem.inputs.items()}
         with np.errstate(all="ignore"):
             up, down = (
@@ -118,7 +121,8 @@ def rounding_of(problem: Problem, here: np.ndarray, rng: np.random.Generator) ->
             )
             rough = np.fmax(rough, np.abs(up - 2 * here + down))
     size = np.abs(here)
-    return np.maximum(ROUNDING * size, np.minimum(4 * rough, ROUGH * size.max(initial=0.0)))
+    rough = np.maximum(ROUNDING * size, np.minimum(4 * rough, ROUGH * size.max(initial=0.0)))
+    return np.maximum(rough, problem.rounding)
 
 
 class Point:
