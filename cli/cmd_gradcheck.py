@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 from dlkit.cli.output import bar, json_option, print_json, table
 
 if TYPE_CHECKING:
@@ -64,7 +65,8 @@ def command(
 
     TARGET is a thing in a file of yours, path/to/file.py:thing: an op class, a Module, a function of tensors, or a NumPy
     forward with its backward beside it. Its inputs come from --input, or from samples() in the file. Without TARGET every
-    op, layer and network of dlkit is checked. All of it is small, so one thread works.
+    op, layer and network of dlkit is checked. All of it is small, so one thread works. TARGET and --model run on one
+    backend, the usual one unless --backend names another.
 
     \b
     Examples:
@@ -76,14 +78,32 @@ def command(
 
     if target and run_path:
         raise click.UsageError("give a TARGET or --model, not both")
+    if target or run_path:
+        _refuse(
+            ("pattern", "dtype", "models", "fail_fast", "only_list"),
+            "is for dlkit's own ops, not for " + (target or "--model"),
+        )
     if not (eps > 0 and tolerance > 0):
         raise click.UsageError(f"--eps (={eps}) and --tolerance (={tolerance}) must be positive")
     settings = Settings(seed=seed, step=eps, tolerance=tolerance, order=order)
+    if inputs and not target:
+        raise click.UsageError("--input needs a TARGET")
+    if plot and not run_path:
+        raise click.UsageError("--plot needs --model")
+    if run_path:
+        _refuse(("order",), "is for ops, not for --model")
+        return _trained(run_path, plot, backend, settings, as_json)
     if target:
         return _target(target, inputs, backend, settings, as_json)
-    if inputs or plot:
-        raise click.UsageError("--input needs a TARGET" if inputs else "--plot needs --model")
     return _registry(pattern, backend, dtype, models, settings, fail_fast, only_list, as_json)
+
+
+def _refuse(options: tuple[str, ...], why: str) -> None:
+    """UsageError for the first of `options` that was given: none is ignored in silence."""
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        if parameter.name in options and context.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{parameter.opts[-1]} {why}")
 
 
 def _target(target: str, inputs: str | None, backend: str, settings: Settings, as_json: bool) -> int:
@@ -104,6 +124,48 @@ def _target(target: str, inputs: str | None, backend: str, settings: Settings, a
     else:
         click.echo(report)
     return int(not report.passed)
+
+
+def _trained(run_path: str, plot: str | None, backend: str, settings: Settings, as_json: bool) -> int:
+    from pathlib import Path
+
+    from dlkit.backends import use_backend
+    from dlkit.gradients.trained import check_run
+    from dlkit.train.pictures import save_gradients
+
+    if backend != "all":
+        use_backend(backend)
+    report = check_run(run_path, settings)
+    picture = Path(plot) if plot else Path(run_path) / "gradients.png"
+    signal = [x.signal for x in report.layers]
+    names = [f"{x.layer}  {x.kind.partition('(')[0]}" for x in report.layers]
+    save_gradients(names, signal, [x.weight for x in report.layers], [x.gradient for x in report.layers], picture)
+    if as_json:
+        print_json({**report.to_dict(), "picture": str(picture)})
+        return int(not report.passed)
+    click.echo(f"{report.run} on {report.examples} examples of {report.data}, loss {report.loss:.4f}\n")
+    rows = [
+        (
+            x.layer,
+            x.kind,
+            f"{x.signal:.1e}",
+            _bar(x.signal, signal),
+            *("" if v is None else f"{v:.1e}" for v in (x.weight, x.gradient, x.ratio, x.error)),
+        )
+        for x in report.layers
+    ]
+    header = ("layer", "", "‖dL/dy‖", "", "weights", "gradient", "ratio", "error")
+    click.echo(table(rows, header, right=(2, 4, 5, 6, 7)))
+    click.echo("\n" + "\n".join([*report.findings, str(report.check), f"picture: {picture}"]))
+    return int(not report.passed)
+
+
+def _bar(value: float, values: list[float]) -> str:
+    """A bar on a logarithmic scale, one block for half a power of ten above the smallest."""
+    from math import log10
+
+    positive = [v for v in values if v > 0]
+    return "█" * (1 + round(2 * log10(value / min(positive)))) if value > 0 else ""
 
 
 def _registry(

@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 import click
-from dlkit.cli.options import Numbers, options_of
+from dlkit.cli.options import Shape, options_of
 from dlkit.cli.output import json_option, print_json
 
 from dlkit.train.config import TrainConfig
@@ -20,18 +20,6 @@ ModelOptions = dataclasses.make_dataclass(
     ],
     namespace={"__module__": TrainConfig.__module__},
 )
-
-
-class Shape(Numbers):
-    """32x32x3 or 784."""
-
-    name = "HxWxC"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, ...]:
-        shape = super().convert(str(value).lower().replace("×", "x").replace("x", ","), param, ctx)
-        if min(shape) < 1 or len(shape) not in (1, 3):
-            self.fail(f"{value!r} is neither an image (32x32x3) nor a number of features (784)", param, ctx)
-        return shape
 
 
 @click.command(name="summary")

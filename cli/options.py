@@ -23,6 +23,18 @@ class Numbers(click.ParamType):
             self.fail(f"{value!r} is not a list of whole numbers such as 128,64", param, ctx)
 
 
+class Shape(Numbers):
+    """32x32x3 or 784."""
+
+    name = "HxWxC"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, ...]:
+        shape = super().convert(str(value).lower().replace("×", "x").replace("x", ","), param, ctx)
+        if min(shape) < 1 or len(shape) not in (1, 3):
+            self.fail(f"{value!r} is neither an image (32x32x3) nor a number of features (784)", param, ctx)
+        return shape
+
+
 def options_of(config: type) -> Callable[[Callable], Callable]:
     """A click option for each field of `config`; an option that is not given arrives as None."""
     kinds = typing.get_type_hints(config)

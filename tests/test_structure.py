@@ -15,7 +15,7 @@ LAYERS = [
     {"nn", "data"},
     {"optim", "models"},
     {"train", "onnx"},
-    {"gradients", "doctor", "bench"},
+    {"gradients", "explain", "doctor", "bench"},
     {"inpaint"},
     {"cli"},
 ]

@@ -88,6 +88,40 @@ FILE = """
             self.grads["b"] = dy.sum(0)
             return dy @ self.w.T
 
+    def loss(x, t):                                 # a loss, whose backward is given no dy
+        return float(((x - t) ** 2).sum())
+
+    def loss_backward(x, t):
+        return 2 * (x - t), -2 * (x - t)
+
+    def rows(x):                                    # a list is an output, a tuple would be (y, cache)
+        return [2 * row for row in x]
+
+    def rows_backward(dy):
+        return 2 * dy
+
+    def silly(x):
+        raise SystemExit(3)
+
+    def numeric(x):
+        return np.exp(x)
+
+    def nothing(x):
+        return x[:0]
+
+    def nothing_backward(dy, x):
+        return 0 * x
+
+    def unsampled(x):
+        return x * x
+
+    def unsampled_samples():
+        return []
+
+    class Untensor(nn.Module):
+        def forward(self, x):
+            return x.numpy()
+
     pair = (square, square_backward)
     five = 5
 
@@ -142,6 +176,8 @@ def check(file, name, inputs=None):
         ("softmax_loss", "4x3,4:3", "NumPy function", 12),
         ("Dense", None, "object", 15 + 12 + 4),
         ("pair", "3x2", "NumPy function", 6),
+        ("loss", "3x2,3x2", "NumPy function", 12),
+        ("rows", "3x2", "NumPy function", 6),
     ],
 )
 def test_every_kind_is_found_and_right(file, name, inputs, kind, elements):
@@ -210,6 +246,11 @@ def test_what_the_file_imports_beside_it_is_found(file):
         ("affine_forward", "4x3,3x5", r"affine_forward\(x, w, b\) takes 3 inputs, 2 given"),
         ("affine_forward", "4x3,4x5,5", r"forward does not take these inputs \(x \(4, 3\), w \(4, 5\), b \(5,\)\): ValueError"),
         ("softmax_loss", "4:3,4:3", "none of the inputs is a float array"),
+        ("silly", "3", r"forward does not take these inputs \(x \(3,\)\): SystemExit: 3"),
+        ("numeric", "3", r"NumPy code needs its backward, numeric_backward\(dy, ...\), beside it"),
+        ("nothing", "3", "returns an empty array"),
+        ("unsampled", None, r"samples\(\) is empty"),
+        ("Untensor", "3", "forward of Untensor returns ndarray, expected a Tensor"),
         ("net", "2x4", "last axis must equal the first of w"),
     ],
 )  # fmt: skip
@@ -227,8 +268,8 @@ def test_missing_samples_are_asked_for(file):
 
 
 def test_samples_that_fail_say_where(file):
-    file.write_text(file.read_text() + "\ndef square_samples():\n    return [nothing]\n")
-    with pytest.raises(ConfigError, match=r"samples\(\) raises line \d+: NameError: name 'nothing'"):
+    file.write_text(file.read_text() + "\ndef square_samples():\n    return [undefined_name]\n")
+    with pytest.raises(ConfigError, match=r"samples\(\) raises line \d+: NameError: name 'undefined_name'"):
         check(file, "square")
 
 

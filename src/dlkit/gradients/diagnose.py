@@ -7,15 +7,17 @@ with two axes swapped, right but for the border, ...? Every pattern is one funct
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
-from dlkit.gradients.numeric import Comparison, Probe, Problem, Settings, central, typical_size
+from dlkit.gradients.compare import Comparison
+from dlkit.gradients.numeric import Probe, Problem, Settings, central, typical_size
 
-WHOLE = 4000  # elements up to which the whole numeric gradient is worth computing
+SECONDS = 2.0  # that whole numeric gradients may take: a diagnosis is worth no longer wait
 LIKE = 1e-3  # two arrays are alike within this share of the largest element
 
 
@@ -38,11 +40,8 @@ def diagnose(problem: Problem, found: list[Comparison], dy: np.ndarray, settings
         if text := whole(problem, dy):
             return [text]
     wrong = [c for c in found if c.errors().max() > settings.tolerance]
-    gradients = {
-        c.input: (c.gradients[0], numeric_gradient(problem, c.input, dy, settings.step))
-        for c in found
-        if c.gradients[0].size <= WHOLE
-    }
+    wrong_first = sorted(found, key=lambda c: c.errors().max() <= settings.tolerance)
+    gradients = _whole_gradients(problem, wrong_first, dy, settings.step)
     texts = []
     for c in wrong:
         if c.input not in gradients:
@@ -52,6 +51,22 @@ def diagnose(problem: Problem, found: list[Comparison], dy: np.ndarray, settings
         case = Case(c.input, problem.inputs[c.input], a, n, dy, problem, gradients)
         texts.append(f"{c.input}: " + next(text for pattern in PATTERNS if (text := pattern(case))))
     return texts
+
+
+def _whole_gradients(
+    problem: Problem, found: list[Comparison], dy: np.ndarray, step: float
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """name -> (analytic, numeric) of as many inputs as can be had in SECONDS, the first ones first."""
+    began = time.perf_counter()
+    problem.forward(problem.inputs)
+    each = 2 * (time.perf_counter() - began)
+    gradients, left = {}, SECONDS
+    for c in found:
+        left -= each * c.gradients[0].size
+        if left < 0:
+            break
+        gradients[c.input] = c.gradients[0], numeric_gradient(problem, c.input, dy, step)
+    return gradients
 
 
 def numeric_gradient(problem: Problem, name: str, dy: np.ndarray, step: float) -> np.ndarray:

@@ -3,6 +3,7 @@
     y = forward(x, w, b)              backward(dy)                a closure or an object remembers what is needed
     y = forward(x, w, b)              backward(dy, x, w, b)       inputs (and y, called y or out) by their names
     y, cache = forward(x, w, b)       backward(dy, cache)         the course's form; the order may be turned
+    loss = forward(x, t)              backward(x, t)              a loss, whose own upstream gradient is 1
 
 backward returns one gradient, a tuple in the inputs' order (all inputs, or the float ones; None: not checked), or a
 dictionary whose keys are x, dx, d_x or grad_x. An object's own float arrays are checked as well if backward leaves their
@@ -20,10 +21,12 @@ from typing import Any
 import numpy as np
 
 from dlkit import random
+from dlkit.backends import current_backend
 from dlkit.errors import ConfigError, DlkitError, ShapeError
 from dlkit.gradients.check import UnsoundError, check_problem
+from dlkit.gradients.compare import Comparison
 from dlkit.gradients.modules import ModuleCall
-from dlkit.gradients.numeric import STEP, TOLERANCE, Arrays, Comparison, Problem, Settings
+from dlkit.gradients.numeric import STEP, TOLERANCE, Arrays, Problem, Settings
 from dlkit.gradients.ops import SampleCall, second_order
 from dlkit.gradients.report import GradientReport
 from dlkit.nn import Module
@@ -57,9 +60,15 @@ def gradcheck(
     >>> print(gradcheck(lambda x, w: (x @ w).tanh(), [np.ones((2, 3)), np.ones((3, 2))]))
     """
     settings = Settings(seed=seed, step=eps, tolerance=tolerance, order=order)
-    report = GradientReport(_name(fn), "function", ["current"], ["float64"], tolerance=tolerance)
-    check_call(call_of(fn, _as_tuple(inputs), backward, seed), "", report, settings)
+    call = call_of(fn, _as_tuple(inputs), backward, seed)
+    report = GradientReport(_name(fn), "function", [runs_on(call)], ["float64"], tolerance=tolerance)
+    check_call(call, "", report, settings)
     return report.conclude()
+
+
+def runs_on(call: Any) -> str:
+    """Who computes a call: the current backend, or NumPy for code that asks no backend."""
+    return "numpy" if isinstance(call, NumpyCall) else current_backend()
 
 
 def _name(fn: Any) -> str:
@@ -109,7 +118,8 @@ def check_call(call: Any, label: str, report: GradientReport, settings: Settings
     report.notes += [n for n in getattr(call, "notes", []) if n not in report.notes]
     if not problem.inputs:
         raise ConfigError("none of the inputs is a float array, so there is no gradient to check")
-    _try_forward(problem)
+    hint = f"; NumPy code needs its backward, {report.name}_backward(dy, ...), beside it" * isinstance(call, TensorCall)
+    _try_forward(problem, hint)
     rng = np.random.default_rng((settings.seed, 1, report.samples))
     try:
         found = check_problem(problem, report, rng, settings, "")
@@ -139,20 +149,23 @@ def _kinks(found: list[Comparison]) -> list[str]:
     return notes
 
 
-def _try_forward(problem: Problem) -> None:
+def _try_forward(problem: Problem, hint: str) -> None:
+    """Raises : UsageError if forward cannot be called with these inputs, or returns nothing that has a gradient."""
     shapes = ", ".join(f"{n} {x.shape}" for n, x in problem.inputs.items())
     try:
         with np.errstate(all="ignore"):
             y = problem.forward({n: np.array(x) for n, x in problem.inputs.items()})
     except DlkitError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ShapeError(
-            f"forward does not take these inputs ({shapes}): {type(error).__name__}: {_one_line(error)}"
+            f"forward does not take these inputs ({shapes}): {type(error).__name__}: {_one_line(error)}{hint}"
         ) from None
     if not isinstance(y, np.ndarray) or y.dtype.kind != "f":
         got = f"an array of {y.dtype}" if isinstance(y, np.ndarray) else type(y).__name__
         raise ConfigError(f"forward returns {got}, expected an array of floats")
+    if not y.size:
+        raise ConfigError(f"forward returns an empty array of shape {y.shape}: there is nothing to check")
 
 
 def _one_line(error: BaseException) -> str:
@@ -240,7 +253,8 @@ class NumpyCall:
         arguments = self.arguments(inputs)
         y, cache = _first(forward(*arguments))
         given = self._for_backward(backward, y, cache, dy, arguments)
-        return _first_of_none(backward(*given))
+        found = _first_of_none(backward(*given))
+        return found if any(part is dy for part in given) else _scaled(found, dy)
 
     def backward(self, inputs: Arrays, dy: np.ndarray) -> dict[str, Any]:
         return self._named(self.run_backward(inputs, dy))
@@ -260,6 +274,8 @@ class NumpyCall:
             by_name.update(dict.fromkeys(CACHE, cache))
         unknown = [p for p in parameters if p.name not in by_name and p.default is p.empty]
         if not unknown:
+            if np.ndim(y) == 0:  # a loss: its upstream gradient is 1, and `run_backward` scales for any other
+                return [by_name.get(p.name, p.default) for p in parameters]
             raise ConfigError(f"{_signature(backward)} takes no upstream gradient; expected backward(dy, ...)")
         by_name[unknown[0].name] = dy
         if len(unknown) == 2 and cache is not None:
@@ -312,11 +328,20 @@ class NumpyCall:
 
 def _first(result: Any) -> tuple[Any, Any]:
     """(y, cache) of what forward returned."""
-    if isinstance(result, (tuple, list)) and len(result) > 1:
+    if isinstance(result, tuple) and len(result) > 1:
         y, cache = result[0], result[1] if len(result) == 2 else tuple(result[1:])
     else:
         y, cache = result, None
-    return np.asarray(y) if isinstance(y, (float, np.generic)) else y, cache
+    return np.asarray(y) if isinstance(y, (float, list, np.generic)) else y, cache
+
+
+def _scaled(found: Any, dy: np.ndarray) -> Any:
+    """Gradients for dy = 1, times the dy there is."""
+    if isinstance(found, dict):
+        return {n: _scaled(g, dy) for n, g in found.items()}
+    if isinstance(found, (tuple, list)):
+        return tuple(_scaled(g, dy) for g in found)
+    return None if found is None else found * dy
 
 
 def _first_of_none(found: Any) -> Any:

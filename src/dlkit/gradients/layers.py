@@ -1,7 +1,7 @@
 """Every layer of `dlkit.nn`, as a function of its input and its parameters, in training and in inference mode.
 
 SAMPLES says how to make each: a layer that is exported by `dlkit.nn` and has no sample here is itself a failure, so none
-can be forgotten. A layer of one's own brings its samples along: `samples(rng)` in the class, [(layer, inputs), ...].
+can be forgotten.
 """
 
 from __future__ import annotations
@@ -135,8 +135,7 @@ def layer_classes() -> dict[str, type[nn.Module]]:
 
 def layer_samples(name: str, rng: np.random.Generator) -> list[tuple]:
     """[(layer, inputs)] or [(layer, inputs, positions without a gradient)]; [] if nobody says how to make one."""
-    own = getattr(layer_classes()[name], "samples", None)
-    make = own if own is not None else SAMPLES.get(name)
+    make = SAMPLES.get(name)
     with random.using(np.random.default_rng(rng.integers(1 << 32))):
         return [] if make is None else make(rng)
 
@@ -150,7 +149,7 @@ def check_layer(name: str, settings: Settings | None = None, backends: Sequence[
     samples = layer_samples(name, np.random.default_rng((settings.seed, 4)))
     report.samples = len(samples)
     if not samples:
-        report.failure = f"no samples: add nn.{name} to SAMPLES in dlkit/gradients/layers.py, or `samples(rng)` to it"
+        report.failure = f"no samples: add nn.{name} to SAMPLES in dlkit/gradients/layers.py"
     for number, (layer, inputs, *rest) in enumerate(samples):
         for backend in backends:
             for training in (True, False):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from dlkit import random
-from dlkit.errors import GradientError
+from dlkit.errors import ConfigError
 from dlkit.gradients.numeric import Arrays, Problem
 from dlkit.nn import Module
 from dlkit.tape import no_grad
@@ -83,7 +83,7 @@ class ModuleCall:
 def _output(module: Module, y: Any) -> Tensor:
     y = y[0] if isinstance(y, tuple) and y else y
     if not isinstance(y, Tensor):
-        raise GradientError(f"{type(module).__name__}: forward returns {type(y).__name__}, expected a Tensor")
+        raise ConfigError(f"forward of {type(module).__name__} returns {type(y).__name__}, expected a Tensor")
     return y
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dlkit.gradients.numeric import Comparison, worst_elements
+from dlkit.gradients.compare import Comparison, worst_elements
 
 
 @dataclass

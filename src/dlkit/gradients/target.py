@@ -29,7 +29,7 @@ import numpy as np
 
 from dlkit import random
 from dlkit.errors import ConfigError, DlkitError
-from dlkit.gradients.function import call_of, check_call
+from dlkit.gradients.function import call_of, check_call, runs_on
 from dlkit.gradients.numeric import Settings
 from dlkit.gradients.ops import SampleCall, input_names
 from dlkit.gradients.report import GradientReport
@@ -95,12 +95,14 @@ class Target:
                 f"{self.name}: what are its inputs? Give their shapes (--input 4x8x8x3,3x3x3x2) or write samples() beside it"
             )
         try:
-            found = list(make(rng) if _wants_rng(make) else make())
-            return [self._sample(s) for s in found]
+            found = [self._sample(s) for s in (make(rng) if _wants_rng(make) else make())]
         except DlkitError:
             raise
         except Exception as error:
             raise ConfigError(f"{self.name}: samples() raises {_where(error, self.module.__file__)}") from None
+        if not found:
+            raise ConfigError(f"{self.name}: samples() is empty; expected a list of inputs")
+        return found
 
     def _own_samples(self) -> Callable | None:
         if isinstance(self.thing, Op):
@@ -143,8 +145,8 @@ def check_target(target: Target, inputs: Sequence[InputShape] | None, settings: 
     for sample in target.samples(inputs, settings.seed):
         try:
             call = _call(target, sample, settings.seed)
-            label = str(sample)
-            check_call(call, label, report, settings)
+            report.backends = [runs_on(call)]
+            check_call(call, str(sample), report, settings)
         except DlkitError as error:
             raise type(error)(f"{target.name}: {error}") from None
         if report.failure or report.worst.ratio > 1:
@@ -250,10 +252,11 @@ def describe(name: str, thing: Any, module: ModuleType) -> Target:
 def _describe_class(name: str, unit: type, module: ModuleType) -> Target:
     if issubclass(unit, Module):
         return Target(name, "module", _make(name, unit), None, module)
-    if not callable(getattr(unit, "forward", None)) or not callable(getattr(unit, "backward", None)):
-        missing = "backward" if hasattr(unit, "forward") else "forward and no backward"
+    forward = getattr(unit, "forward", None)
+    if not callable(forward) or not callable(getattr(unit, "backward", None)):
+        missing = "backward" if callable(forward) else "forward and no backward"
         raise ConfigError(f"class {name} has no {missing}; an op or a layer needs both")
-    if next(iter(inspect.signature(unit.forward).parameters), "") == "k":
+    if next(iter(inspect.signature(forward).parameters), "") == "k":
         return Target(name, "op", _as_op(name, unit), None, module)
     return Target(name, "object", _make(name, unit), None, module)
 

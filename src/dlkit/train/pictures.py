@@ -93,3 +93,39 @@ def save_mistakes(images: np.ndarray, captions: list[str], path: Path) -> None:
     if not len(images):
         figure.suptitle("no mistakes")
     _save(figure, path)
+
+
+def save_gradients(
+    layers: list[str], signal: list[float], weight: list[float | None], gradient: list[float | None], path: Path
+) -> None:
+    """Layer by layer, on a logarithmic scale: the gradient that arrives at its output, and the sizes of its weights and
+    of their gradients. None: the layer has no weights."""
+    figure = _figure(11, max(2.5, 0.28 * len(layers) + 1.6))
+    left, right = figure.subplots(1, 2, sharey=True)
+    rows = np.arange(len(layers))
+    left.plot(np.where(np.array(signal) > 0, signal, np.nan), rows, "o-", ms=4)
+    left.set_xlabel("‖dL/dy‖ at the layer's output, per example")
+    for sizes, mark, label in ((weight, "s", "weights"), (gradient, "o", "their gradients")):
+        shown = [np.nan if v is None or v <= 0 else v for v in sizes]
+        right.plot(shown, rows, mark, ms=5, label=label)
+    right.set_xlabel("root mean square")
+    right.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
+    _whole_decades(left, [v for v in signal if v])
+    _whole_decades(right, [v for v in (*weight, *gradient) if v])
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+    left.set_yticks(rows, layers)
+    left.invert_yaxis()  # the input is at the top, as in the tables
+    _save(figure, path)
+
+
+def _whole_decades(axes: Any, values: list[float]) -> None:
+    """A logarithmic scale from one power of ten to another, written without the formulas that `_save` turns off."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    low, high = np.log10([min(values, default=0.1), max(values, default=1.0)])
+    axes.set_xscale("log")
+    axes.set_xlim(10 ** np.floor(low - 0.05), 10 ** np.ceil(high + 0.05))
+    axes.xaxis.set_major_locator(LogLocator(numticks=8))
+    axes.xaxis.set_major_formatter(lambda v, _: f"{v:.0e}")
+    axes.xaxis.set_minor_locator(NullLocator())
