@@ -57,7 +57,8 @@ def inpaint(
     threads : 0 is OMP_NUM_THREADS or one per core; the result does not depend on it
     progress : called with the share done, 0..1
 
-    Raises : ShapeError, DTypeError or ConfigError for a wrong call, BackendError for an unknown device; DataError if nothing is left to fill from.
+    Raises : ShapeError, DTypeError or ConfigError for a wrong call, BackendError for an unknown device; DataError if
+        nothing is left to fill from.
     """
     started = time.monotonic()
     check(image, hole)
