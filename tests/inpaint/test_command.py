@@ -155,6 +155,7 @@ def refuse(name, *args, says, code):
         refuse("mask folder, one image", "photo.png", "d.png", says="is a folder of masks", code=2),
         refuse("folder without -o", "d.png", "mask.png", says="give a folder for the results with -o", code=2),
         refuse("folder without images", "d.png", "mask.png", "-o", "out", says="holds no images", code=1),
+        refuse("device", "photo.png", "mask.png", "--device", "tpu", says="no backend for device 'tpu'", code=1),
         refuse("iterations", "photo.png", "mask.png", "--iterations", "0", says="--iterations", code=2),
         refuse("timeout", "photo.png", "mask.png", "--timeout", "-1", says="--timeout", code=2),
     ],

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dlkit import threads as threading
+from dlkit.backends import current_backend
 from dlkit.errors import ConfigError, DataError, DTypeError, ShapeError
 from dlkit.inpaint.choose import choose
 from dlkit.inpaint.mask import box_of, feather_weights
@@ -56,7 +57,8 @@ def inpaint(
     threads : 0 is OMP_NUM_THREADS or one per core; the result does not depend on it
     progress : called with the share done, 0..1
 
-    Raises : ShapeError, DTypeError or ConfigError for a wrong call; DataError if nothing is left to fill from.
+    Raises : ShapeError, DTypeError or ConfigError for a wrong call, BackendError for an unknown device; DataError if
+        nothing is left to fill from.
     """
     started = time.monotonic()
     check(image, hole)
@@ -64,6 +66,7 @@ def inpaint(
     if not hole.any():
         return Result(image.copy(), "none", "the mask is empty: the image is copied", 0.0, fraction)
     threading.set_num_threads(threads)
+    current_backend(device)  # an error for a device that is not there, also from methods that do not ask
     deadline = None if timeout is None else started + timeout
     job = Job(quality, seed, growing(progress), deadline, threading.num_threads(), device, weights, iterations)
     name, reason = choose(hole, job) if method == "auto" else (method, "asked for")
