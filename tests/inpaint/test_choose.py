@@ -32,8 +32,8 @@ def disc(radius, shape=(256, 256)):
         (strokes(7), "thin"),
         (strokes(18), "wide"),
         (disc(45), "deep"),
-        (disc(20, (1024, 1024)), "wide"),  # small in a large photo
-        (disc(45, (1024, 1024)), "deep"),  # but out of reach
+        (disc(12, (1024, 1024)), "deep"),  # small, but no stroke
+        (strokes(60), "deep"),  # a stroke, but out of reach
         (disc(45) | (np.random.default_rng(0).random((256, 256)) < 0.1), "deep"),
     ],
 )

@@ -9,8 +9,8 @@ from dlkit.inpaint.method import METHODS, Job
 
 SCATTERED = 2.0  # pixels: 99 % of the hole lies no deeper: single pixels and small clusters
 THIN = 6.0  # pixels: nothing lies deeper: letters, scratches
-WIDE = 0.06  # of the image's shorter side: strokes of a brush; what is deeper is a hole,
-REACH = 24.0  # pixels: as is what is deeper than similar patches reach into it
+WIDE = 24.0  # pixels: deeper than that similar patches do not reach
+LONG = 6.0  # times as large as a disc of its depth: a stroke of a brush, not a hole
 
 # For each shape the best method first; one that the time does not allow is passed over. The last ones are always to be
 # had and fast.
@@ -49,6 +49,14 @@ def shape_of(hole: np.ndarray) -> tuple[str, str]:
         return "scattered", "scattered pixels"
     if deepest <= THIN:
         return "thin", f"thin strokes, at most {deepest:.0f} pixels deep"
-    if deepest <= min(WIDE * min(hole.shape), REACH):
+    if deepest <= WIDE and is_long(hole, deepest):
         return "wide", f"wide strokes, {deepest:.0f} pixels deep"
     return "deep", f"a hole {deepest:.0f} pixels deep"
+
+
+def is_long(hole: np.ndarray, deepest: float) -> bool:
+    """Whether the hole, or the largest of several, is a stroke: much larger than a disc of its depth."""
+    from scipy.ndimage import label
+
+    parts, _ = label(hole)
+    return np.bincount(parts[hole]).max() > LONG * np.pi * deepest**2

@@ -20,6 +20,7 @@ SHALLOW = 4.0  # pixels: the coarsest level's hole is no deeper
 LEAST = 24  # pixels of its shorter side
 SPREAD = 10.0  # costs that count much alike, in units of their third quartile
 TEXTURE = 5.0  # how much the features count beside the colours
+BROAD = 3.0  # colours are adapted over boxes of this part of the hole's depth, to either side
 SQUARE = (2 * RADIUS + 1, 2 * RADIUS + 1)
 
 
@@ -52,7 +53,7 @@ def patchmatch(image: np.ndarray, hole: np.ndarray, job: Job) -> np.ndarray:
     On each scale in turn, two steps: for every 7×7 patch that touches the hole the most similar known patch (PatchMatch);
     then every pixel of the hole becomes the mean of what those patches say. The coarsest scale, where the hole is a
     few pixels deep, begins with a harmonic filling. Beside the colours the mean slopes around a pixel are compared, or
-    smooth patches would win everywhere.
+    smooth patches would win everywhere. At last the broad colours are adapted to the surroundings.
     """
     levels = pyramid(image, hole, job)
     if not levels[0].whole.any():
@@ -74,7 +75,25 @@ def patchmatch(image: np.ndarray, hole: np.ndarray, job: Job) -> np.ndarray:
             matches.improve(job.rng)
             matches.vote(sharp=level is levels[-1] and turn == rounds[k] - 1)
             job.progress(float((work[k] + (turn + 1) * len(level.centres)) / max(work[-1], 1)))
-    return levels[-1].layers[..., : image.shape[2]]
+    filled = levels[-1].layers[..., : image.shape[2]]
+    return filled + broad(solve(image, hole, 1, silent(job)) - filled, hole)
+
+
+def broad(difference: np.ndarray, hole: np.ndarray) -> np.ndarray:
+    """The broad part of `difference` [H, W, C], smoothed over a part of the hole's depth.
+
+    Copied patches may be lighter or darker than what surrounds the hole. The film through its edge knows nothing of
+    texture, but broad colours better: it gives those, the patches all that is finer (two bands: Burt & Adelson 1983).
+    """
+    difference = np.where(hole[..., None], difference, 0).astype(np.float32)
+    width = 2 * round(float(distance(hole).max()) / BROAD) + 1
+    for _ in range(3):  # three boxes are nearly a Gaussian of that width's half
+        difference = uniform_filter(difference, (width, width, 1), mode="nearest")
+    return difference
+
+
+def silent(job: Job) -> Job:
+    return replace(job, progress=lambda fraction: None)
 
 
 @dataclass
@@ -141,11 +160,10 @@ def pyramid(image: np.ndarray, hole: np.ndarray, job: Job) -> list[Level]:
         if not level.whole.any():
             break
         levels.insert(0, level)
-    quiet = replace(job, progress=lambda fraction: None)
     coarsest = levels[0]
     for c in range(coarsest.layers.shape[2]):
         layer = np.ascontiguousarray(coarsest.layers[..., c : c + 1])
-        coarsest.layers[..., c : c + 1] = solve(layer, coarsest.hole, 1, quiet)
+        coarsest.layers[..., c : c + 1] = solve(layer, coarsest.hole, 1, silent(job))
     return levels
 
 
