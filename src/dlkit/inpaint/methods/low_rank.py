@@ -12,7 +12,7 @@ from dlkit.inpaint.method import Job, method
 from dlkit.inpaint.multigrid import solve
 
 ROUNDS = {"fast": 8, "normal": 16, "best": 32}
-NOISE = 0.1, 0.01  # what counts as noise in the first round and in the last; 0..1
+NOISE = 0.1, 0.008  # what counts as noise in the first round and in the last; 0..1
 STEP = 1.5  # how far a round goes: past the new value, which saves rounds
 START = 0.05  # share of the time that the start is taken to need
 THIN = 2.0  # pixels: up to this depth the biharmonic filling is the best guess
