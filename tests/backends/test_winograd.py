@@ -342,3 +342,15 @@ def test_other_backends_take_the_request(backend):
         )
     for a, b in zip(got, oracle(x, w, dy, shape[5])):
         assert error(a, b) < 1e-6
+
+
+def test_numba_does_not_use_winograd_against_the_request():
+    pytest.importorskip("numba")
+    shape = (2, 16, 16, 32, 32, (1, 1, 1, 1))
+    x, w, *_ = operands(shape)
+    rest = ((1, 1), shape[5], (1, 1), 1)
+    with use_backend("numba"):
+        y = {a: kernels().conv2d_forward(x, w, None, *rest, None, a) for a in ("direct", "winograd2", "winograd")}
+    assert (y["direct"] == y["winograd2"]).all()  # it has no F(2×2, 3×3), and the direct sum is more exact still
+    assert (y["direct"] != y["winograd"]).any()
+    assert error(y["winograd"], y["direct"]) < BOUND["winograd"][0]

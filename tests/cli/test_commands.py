@@ -218,3 +218,10 @@ def test_shell_completion_knows_commands_and_choices(dlkit_process):
     assert complete("dlkit tr", 1) == ["train"]
     assert complete("dlkit train --model le", 3) == ["lenet5"]
     assert "--label-smoothing" in complete("dlkit train --label", 2)
+
+
+def test_only_what_this_command_compiled_is_reported(dlkit, monkeypatch):
+    from dlkit import jit
+
+    monkeypatch.setitem(jit._clock.unreported, "of an earlier command", 3.0)
+    assert "compiled" not in dlkit("models").err
