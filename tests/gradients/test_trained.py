@@ -108,3 +108,8 @@ def test_the_command(run, capsys, tmp_path):
 def test_no_run(tmp_path):
     with pytest.raises(CheckpointError, match="no such run folder"):
         check_run(tmp_path / "nothing", Settings())
+
+
+def test_nothing_is_claimed_of_a_network_without_layers():
+    (text,) = findings([])
+    assert "not judged" in text

@@ -6,7 +6,7 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 
 from dlkit import Tensor, nn, ops, random
-from dlkit.errors import ConfigError, UnsupportedOnnx
+from dlkit.errors import ConfigError, OnnxError, UnsupportedOnnx
 from dlkit.models import MODELS, Hourglass, build_model
 from dlkit.nn import inference
 from dlkit.onnx import export, export_model, load_bytes
@@ -259,3 +259,17 @@ def test_training_mode_is_left_as_it_was():
     exported = export_model(model, (8, 8, 1))
     assert model.training
     assert "Dropout" not in {n.op_type for n in exported.graph.node}
+
+
+def test_an_imported_graph_computes_in_the_type_of_its_weights(rng):
+    model = prepared(ZOO["lenet5 modern"][0])
+    graph = load_bytes(export_model(model, (28, 28, 1)).SerializeToString())
+    x = rng.standard_normal((2, 28, 28, 1)).astype(np.float32)
+    with inference(graph):
+        single = graph(Tensor(x)).numpy()
+        double = graph.astype(np.float64)(Tensor(x.astype(np.float64))).numpy()
+        assert double.dtype == np.float64
+        assert 0 < np.abs(double - single).max() < 1e-4 * np.abs(single).max()
+        with pytest.raises(OnnxError, match="is float32, the graph takes float64"):
+            graph(Tensor(x))
+        assert (graph.astype(np.float32)(Tensor(x)).numpy() == single).all()

@@ -165,8 +165,12 @@ def _check(
 
 def findings(layers: Sequence[LayerGradients]) -> list[str]:
     """Vanishing and exploding gradients, dead layers; or that there is nothing to remark."""
+    if not layers:
+        return [
+            "no layers of dlkit's to show (an imported graph): its parameters were checked, their sizes are not judged"
+        ]
     out = []
-    if layers and layers[-1].signal > 0:
+    if layers[-1].signal > 0:
         last = layers[-1]
         weak = min(layers, key=lambda layer: layer.signal)
         strong = max(layers, key=lambda layer: layer.signal)

@@ -37,6 +37,7 @@ class GraphModule(Module):
         for name, array in graph.weights.items():
             self._keep(name, array, uses.get(name, []))
         self._gone = graph.last_uses()
+        self._loaded = self._float_type()
         self.draws = any(step.converter.op == "Dropout" for step in graph.steps)  # random numbers, while it is trained
 
     def _keep(self, name: str, array: np.ndarray, uses: list[tuple[Step, int]]) -> None:
@@ -60,12 +61,15 @@ class GraphModule(Module):
         graph = self.graph
         if len(inputs) != len(graph.inputs):
             raise OnnxError(f"{len(inputs)} inputs were given, the graph has {len(graph.inputs)}")
+        now = self._float_type()
         env: dict[str, Any] = {"": None, **self._values}
+        if now != self._loaded:
+            env.update((name, v.astype(now)) for name, v in env.items() if _is_float(v, self._loaded))
         for name, (place, order) in self._places.items():
             tensor = vars(self.weights)[place]
             env[name] = tensor if order is None else Permuted(tensor, order)
         for port, x in zip(graph.inputs, inputs):
-            env[port.name] = self._taken(port, x)
+            env[port.name] = self._taken(port, x, now if now and port.dtype == self._loaded else port.dtype)
         with limited(self.limits), np.errstate(all="ignore"):
             for step, gone in zip(graph.steps, self._gone):
                 outputs = step.run(tuple(env[name] for name in step.inputs), self.training)
@@ -76,11 +80,15 @@ class GraphModule(Module):
                     env.pop(name, None)
             return [self._given(env[port.name]) for port in graph.outputs]
 
-    def _taken(self, port: Port, x: Any) -> Any:
+    def _float_type(self) -> np.dtype | None:
+        """That of the weights, which `astype` may have changed since the graph was loaded; None if there are none."""
+        return next((t.dtype for t in vars(self.weights).values() if isinstance(t, Tensor)), None)
+
+    def _taken(self, port: Port, x: Any, dtype: np.dtype) -> Any:
         """An input of the right type and shape, in dlkit's order where images are given so."""
         x = x if isinstance(x, Tensor) else value(x)
-        if x.dtype != port.dtype:
-            raise OnnxError(f"input {port.name!r} is {x.dtype}, the graph takes {port.dtype}")
+        if x.dtype != dtype:
+            raise OnnxError(f"input {port.name!r} is {x.dtype}, the graph takes {dtype}")
         images = self.channels_last and isinstance(x, Tensor) and x.ndim == 4
         shape = from_channels_last(x).shape if images else tuple(x.shape)
         wanted = port.shape
@@ -99,6 +107,10 @@ class GraphModule(Module):
 
     def extra(self) -> str:
         return f"{len(self.graph.steps)} nodes: {', '.join(self.graph.operators())}"
+
+
+def _is_float(v: Any, dtype: np.dtype | None) -> bool:
+    return isinstance(v, Tensor) and v.dtype == dtype
 
 
 def _fits(shape: tuple[int, ...], wanted: tuple[int | str | None, ...]) -> bool:
