@@ -69,7 +69,7 @@ class GraphModule(Module):
             tensor = vars(self.weights)[place]
             env[name] = tensor if order is None else Permuted(tensor, order)
         for port, x in zip(graph.inputs, inputs):
-            env[port.name] = self._taken(port, x, now if now and port.dtype == self._loaded else port.dtype)
+            env[port.name] = self._taken(port, x, now if now is not None and port.dtype == self._loaded else port.dtype)
         with limited(self.limits), np.errstate(all="ignore"):
             for step, gone in zip(graph.steps, self._gone):
                 outputs = step.run(tuple(env[name] for name in step.inputs), self.training)
