@@ -9,12 +9,14 @@
 #define REAL float
 #define TYPE f32
 #include "conv2d.h"
+#include "conv2d_weight.h"
 #undef REAL
 #undef TYPE
 
 #define REAL double
 #define TYPE f64
 #include "conv2d.h"
+#include "conv2d_weight.h"
 
 const char *dl_conv2d_algorithm(const struct dl_conv2d *s, int direction, size_t size_of_real) {
     enum dl_algorithm algorithm = dl_choose(s, (enum dl_direction)direction, size_of_real);
