@@ -6,6 +6,7 @@ A run is its configuration: `config.toml` in the run folder, given back with `--
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import tomllib
 import types
@@ -194,6 +195,7 @@ def read_toml(path: str | os.PathLike) -> dict[str, Any]:
 _WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", list: "a list"}
 
 
+@functools.cache
 def _types() -> dict[str, Any]:
     return typing.get_type_hints(TrainConfig)
 
