@@ -12,8 +12,8 @@ from dlkit.errors import DataError
 from dlkit.train.checkpoint import Checkpoint
 from dlkit.train.config import TrainConfig
 from dlkit.train.evaluation import Evaluation, evaluate
-from dlkit.train.loop import load_data, split_validation
 from dlkit.train.run import RunFolder
+from dlkit.train.tasks.classify import Classify, split_validation
 
 
 @dataclass
@@ -47,7 +47,7 @@ def examine(run_path: str, *, data: str | None = None, split: str = "test") -> E
     config = checkpoint.config
     if data is not None:
         config = TrainConfig.from_dict({**config.to_dict(), "data": data, **_same_shape(checkpoint.input_shape)})
-    dataset = load_data(config)
+    dataset = Classify.load(config)
     if dataset.train.shape != checkpoint.input_shape or dataset.classes != checkpoint.classes:
         raise DataError(
             f"{config.data}: examples of shape {dataset.train.shape} in classes {_few(dataset.classes)}; the network "

@@ -29,17 +29,18 @@ def _save(figure: Any, path: Path) -> None:
         save_atomically(path, lambda name: figure.savefig(name, dpi=120))
 
 
-def save_curves(history: list[dict[str, Any]], path: Path) -> None:
-    """Loss and accuracy over the epochs, training and validation."""
-    figure = _figure(9, 3.6)
+def save_curves(history: list[dict[str, Any]], quantities: dict[str, str], path: Path) -> None:
+    """Each quantity over the epochs, training and validation. quantities : name -> unit; shares are shown in %"""
+    figure = _figure(4.5 * len(quantities), 3.6)
     epochs = [row["epoch"] for row in history]
-    for axes, quantity, scale in zip(figure.subplots(1, 2), ("loss", "accuracy"), (1, 100)):
+    for axes, (quantity, unit) in zip(figure.subplots(1, len(quantities), squeeze=False)[0], quantities.items()):
+        scale = 100 if unit == "%" else 1
         for part, style in (("train", "o-"), ("val", "s--")):
             if f"{part}_{quantity}" in history[0]:
                 label = {"train": "training", "val": "validation"}[part]
                 axes.plot(epochs, [scale * row[f"{part}_{quantity}"] for row in history], style, ms=3, label=label)
         axes.set_xlabel("epoch")
-        axes.set_ylabel(quantity + (" (%)" if scale == 100 else ""))
+        axes.set_ylabel(f"{quantity} ({unit})" if unit else quantity)
         axes.grid(alpha=0.3)
         axes.legend()
         axes.xaxis.get_major_locator().set_params(integer=True)
