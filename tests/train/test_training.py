@@ -10,7 +10,8 @@ from dlkit import nn
 from dlkit.data import ArraySource, Dataset
 from dlkit.errors import CheckpointError, ConfigError, DataError, DivergedError
 from dlkit.train import RunFolder, TrainConfig, Trainer
-from dlkit.train.loop import Silent, class_weights
+from dlkit.train.loop import Silent
+from dlkit.train.tasks.classify import class_weights
 
 
 def blobs(n=120, classes=3, seed=0, spread=0.3):

@@ -27,8 +27,8 @@ from dlkit.gradients.numeric import Settings
 from dlkit.gradients.report import GradientReport
 from dlkit.nn import Module, observe_modules
 from dlkit.tensor import Tensor
-from dlkit.train.loop import load_data, split_validation
 from dlkit.train.run import RunFolder
+from dlkit.train.tasks.classify import Classify, split_validation
 
 SIZES, CHECKED = 64, 8  # examples for the sizes, and for the check
 RANGE = 1e3  # between the gradients at the last layer and at any other: beyond it they vanish or explode
@@ -84,7 +84,7 @@ def check_run(run_path: str | Path, settings: Settings | None = None) -> Trained
     settings = settings or Settings()
     run = RunFolder.open(run_path)
     checkpoint = run.load_best()
-    dataset = load_data(checkpoint.config)
+    dataset = Classify.load(checkpoint.config)
     if dataset.train.shape != checkpoint.input_shape or dataset.classes != checkpoint.classes:
         raise DataError(
             f"{dataset.name}: examples of shape {dataset.train.shape} in {len(dataset.classes)} classes; the network was "

@@ -26,33 +26,62 @@ NORMALIZATIONS = ("standard", "scale", "none")
 MODEL_OPTIONS = ("hidden", "width", "activation", "pool", "dropout", "batch_norm", "init")
 
 
-def _option(default: Any, help: str, group: str, choices: Any = None, flag: str | None = None) -> Any:
-    return field(default=default, metadata={"help": help, "group": group, "choices": choices, "flag": flag})
+CLASSIFY = ("classify",)
+
+
+def _option(
+    default: Any,
+    help: str,
+    group: str,
+    choices: Any = None,
+    flag: str | None = None,
+    tasks: tuple[str, ...] | None = None,
+) -> Any:
+    """tasks : which read this option; None: all"""
+    metadata = {"help": help, "group": group, "choices": choices, "flag": flag, "tasks": tasks}
+    return field(default=default, metadata=metadata)
+
+
+def _tasks() -> list[str]:
+    from dlkit.train.tasks import TASKS  # they are made of a TrainConfig
+
+    return TASKS.names()
 
 
 @dataclass
 class TrainConfig:
     """One training run. None means: decide by the data or leave it to the model's or optimiser's own default."""
 
+    task: str = _option("classify", "What to learn.", "data", _tasks)
     data: str = _option("digits", "Data set: a name, or a path (image folder or zip, idx, npz, csv, HDF5).", "data")
-    image_size: int | None = _option(None, "Bring images to this many pixels each way.", "data")
+    image_size: int | None = _option(None, "Bring images to this many pixels each way.", "data", tasks=CLASSIFY)
     grey: bool | None = _option(None, "Read images as grey (or, --no-grey, as RGB).", "data")
-    label: str | None = _option(None, "Label column of a csv file.", "data")
+    label: str | None = _option(None, "Label column of a csv file.", "data", tasks=CLASSIFY)
     test_split: float = _option(0.2, "Share held back as test set where the data have none.", "data")
     val_split: float = _option(0.1, "Share of the training set held back for validation (0: none).", "data")
-    normalize: str = _option("standard", "Input normalisation, fitted on the training set.", "data", NORMALIZATIONS)
-    augment: str = _option("none", "Random changes, e.g. flip,crop=4,shift=0.1,rotate=10,scale=0.1,cutout=8.", "data")
-    mirror: str | None = _option(None, "Address to download a named data set from.", "data")
+    normalize: str = _option(
+        "standard", "Input normalisation, fitted on the training set.", "data", NORMALIZATIONS, tasks=CLASSIFY
+    )
+    augment: str = _option(
+        "none", "Random changes, e.g. flip,crop=4,shift=0.1,rotate=10,scale=0.1,cutout=8.", "data", tasks=CLASSIFY
+    )
+    mirror: str | None = _option(None, "Address to download a named data set from.", "data", tasks=CLASSIFY)
 
-    model: str | None = _option(None, "Network (default: cnn for images, mlp for features).", "model", MODELS.names)
-    from_model: str | None = _option(None, "Start from the network in this ONNX file.", "model", flag="--from")
-    hidden: tuple[int, ...] | None = _option(None, "Hidden layer sizes of shallow and mlp, e.g. 128,64.", "model")
+    model: str | None = _option(
+        None, "Network (default: cnn for images, mlp for features).", "model", MODELS.names, tasks=CLASSIFY
+    )
+    from_model: str | None = _option(
+        None, "Start from the network in this ONNX file.", "model", flag="--from", tasks=CLASSIFY
+    )
+    hidden: tuple[int, ...] | None = _option(
+        None, "Hidden layer sizes of shallow and mlp, e.g. 128,64.", "model", tasks=CLASSIFY
+    )
     width: int | None = _option(None, "Filters of the first block of cnn.", "model")
-    activation: str | None = _option(None, "Activation of the hidden layers.", "model", ACTIVATIONS)
-    pool: str | None = _option(None, "Pooling of lenet5.", "model", ("average", "max"))
-    dropout: float | None = _option(None, "Probability that a unit is dropped while training.", "model")
-    batch_norm: bool | None = _option(None, "Batch normalisation in mlp.", "model")
-    init: str | None = _option(None, "Initial weights.", "model", INITS.names)
+    activation: str | None = _option(None, "Activation of the hidden layers.", "model", ACTIVATIONS, tasks=CLASSIFY)
+    pool: str | None = _option(None, "Pooling of lenet5.", "model", ("average", "max"), tasks=CLASSIFY)
+    dropout: float | None = _option(None, "Probability that a unit is dropped while training.", "model", tasks=CLASSIFY)
+    batch_norm: bool | None = _option(None, "Batch normalisation in mlp.", "model", tasks=CLASSIFY)
+    init: str | None = _option(None, "Initial weights.", "model", INITS.names, tasks=CLASSIFY)
 
     epochs: int = _option(20, "Passes over the training set.", "training")
     batch_size: int = _option(64, "Examples per step.", "training")
@@ -67,8 +96,10 @@ class TrainConfig:
     decay: float = _option(0.1, "Rate or factor of the schedule's decay.", "training")
     decay_every: int = _option(10, "Epochs between the steps of the step schedule.", "training")
     warmup: float = _option(0.0, "Epochs of linear warm-up.", "training")
-    label_smoothing: float = _option(0.0, "Share of each target spread over all classes.", "training")
-    class_weights: str = _option("none", "Weight of each class in the loss.", "training", ("none", "balanced"))
+    label_smoothing: float = _option(0.0, "Share of each target spread over all classes.", "training", tasks=CLASSIFY)
+    class_weights: str = _option(
+        "none", "Weight of each class in the loss.", "training", ("none", "balanced"), tasks=CLASSIFY
+    )
     clip_norm: float = _option(0.0, "Largest norm of the whole gradient (0: no clipping).", "training")
     patience: int = _option(0, "Stop after this many epochs without a better validation result (0: never).", "training")
     drop_last: bool = _option(False, "Leave out the last, smaller batch of an epoch.", "training")
@@ -83,6 +114,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for f in dataclasses.fields(self):
             setattr(self, f.name, _checked(f.name, getattr(self, f.name), _types()[f.name], f.metadata["choices"]))
+        self._check_task()
         at_least = {
             "epochs": 1,
             "batch_size": 1,
@@ -121,6 +153,17 @@ class TrainConfig:
         from dlkit.data.augment import Augment
 
         Augment.parse(self.augment)
+
+    def _check_task(self) -> None:
+        """Raises : ConfigError for an option that the task does not read."""
+        for f in dataclasses.fields(self):
+            tasks = f.metadata["tasks"]
+            if tasks is not None and self.task not in tasks and getattr(self, f.name) != f.default:
+                flag = (f.metadata["flag"] or f.name).lstrip("-").replace("_", "-")
+                raise ConfigError(
+                    f"{f.name} was given, but task {self.task!r} does not use it; leave --{flag} out (it is an option of "
+                    f"--task {', '.join(tasks)})"
+                )
 
     # -- what it makes ----------------------------------------------------------------------------------------------
 

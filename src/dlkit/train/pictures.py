@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,10 @@ import numpy as np
 from dlkit.train.files import save_atomically
 
 
-def _figure(width: float, height: float) -> Any:
+def _figure(width: float, height: float, layout: Any = "constrained") -> Any:
     from matplotlib.figure import Figure  # not pyplot: no window system is touched, no global state kept
 
-    return Figure(figsize=(width, height), layout="constrained")
+    return Figure(figsize=(width, height), layout=layout)
 
 
 def _save(figure: Any, path: Path) -> None:
@@ -28,17 +29,18 @@ def _save(figure: Any, path: Path) -> None:
         save_atomically(path, lambda name: figure.savefig(name, dpi=120))
 
 
-def save_curves(history: list[dict[str, Any]], path: Path) -> None:
-    """Loss and accuracy over the epochs, training and validation."""
-    figure = _figure(9, 3.6)
+def save_curves(history: list[dict[str, Any]], quantities: dict[str, str], path: Path) -> None:
+    """Each quantity over the epochs, training and validation. quantities : name -> unit; shares are shown in %"""
+    figure = _figure(4.5 * len(quantities), 3.6)
     epochs = [row["epoch"] for row in history]
-    for axes, quantity, scale in zip(figure.subplots(1, 2), ("loss", "accuracy"), (1, 100)):
+    for axes, (quantity, unit) in zip(figure.subplots(1, len(quantities), squeeze=False)[0], quantities.items()):
+        scale = 100 if unit == "%" else 1
         for part, style in (("train", "o-"), ("val", "s--")):
             if f"{part}_{quantity}" in history[0]:
                 label = {"train": "training", "val": "validation"}[part]
                 axes.plot(epochs, [scale * row[f"{part}_{quantity}"] for row in history], style, ms=3, label=label)
         axes.set_xlabel("epoch")
-        axes.set_ylabel(quantity + (" (%)" if scale == 100 else ""))
+        axes.set_ylabel(f"{quantity} ({unit})" if unit else quantity)
         axes.grid(alpha=0.3)
         axes.legend()
         axes.xaxis.get_major_locator().set_params(integer=True)
@@ -91,6 +93,36 @@ def save_mistakes(images: np.ndarray, captions: list[str], path: Path) -> None:
             axes.imshow(picture, cmap="gray" if images.shape[-1] == 1 else None, vmin=0, vmax=255)
             axes.set_title(captions[i], fontsize=8)
     if not len(images):
+        figure.suptitle("no mistakes")
+    _save(figure, path)
+
+
+@dataclass
+class SheetRow:
+    """images : uint8 [N, H, W, C]; marked : which get a red frame."""
+
+    title: str
+    images: np.ndarray
+    captions: list[str]
+    marked: list[bool]
+
+
+def save_sheet(rows: list[SheetRow], columns: int, path: Path) -> None:
+    """A contact sheet: rows of small pictures, what they have in common written at their left."""
+    count = max(len(rows), 1)
+    width, height = 1.0 + 1.25 * columns, 1.7 * count
+    figure = _figure(width, height, None)  # a hundred axes of one size need no layout to be solved for
+    for i, row in enumerate(rows):
+        top = 1 - i / count
+        figure.text(0.5 / width, top - 1.02 / height, row.title, ha="center", va="center", fontsize=8)
+        for j, (image, caption, marked) in enumerate(zip(row.images, row.captions, row.marked)):
+            axes = figure.add_axes(((1.0 + 1.25 * j) / width, top - 1.6 / height, 1.15 / width, 1.15 / height))
+            grey = image.shape[-1] == 1
+            axes.imshow(image[..., 0] if grey else image, cmap="gray" if grey else None, vmin=0, vmax=255)
+            axes.set(xticks=[], yticks=[])
+            axes.set_title(caption, fontsize=7, pad=3)
+            axes.spines[:].set(visible=marked, color="red", linewidth=2)
+    if not rows:
         figure.suptitle("no mistakes")
     _save(figure, path)
 

@@ -5,7 +5,7 @@ last.safetensors    where training stands; `dlkit train --resume` goes on from i
 best.safetensors    the network of the best epoch; evaluate and predict use it
 history.csv         one line per epoch
 metrics.json        the result
-curves.png          loss and accuracy over the epochs
+curves.png          loss and accuracy, or what else the task measures, over the epochs
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from dlkit.errors import CheckpointError, ConfigError
 from dlkit.train.checkpoint import Checkpoint, load_checkpoint
 from dlkit.train.config import TrainConfig
 from dlkit.train.files import finite, says_why, write_atomically
+from dlkit.train.tasks import TASKS
 
 FILES = ("config.toml", "history.csv", "metrics.json", "curves.png")
 
@@ -85,9 +86,18 @@ class RunFolder:
             raise CheckpointError(f"{path}: no run here (neither last.safetensors nor best.safetensors)")
         return run
 
-    def load_best(self) -> Checkpoint:
-        """The best epoch's network; before any epoch was better than none, the last state."""
-        return load_checkpoint(self.best if self.best.exists() else self.last)
+    def load_best(self, task: str = "classify") -> Checkpoint:
+        """The best epoch's network; before any epoch was better than none, the last state.
+
+        Raises : CheckpointError if it was trained for another task.
+        """
+        checkpoint = load_checkpoint(self.best if self.best.exists() else self.last)
+        if (found := checkpoint.config.task) != task:
+            raise CheckpointError(
+                f"{self.path}: a network of `dlkit train --task {found}`, for {TASKS[found].used_by}; "
+                f"one of --task {task} is needed here"
+            )
+        return checkpoint
 
     def write_config(self, config: TrainConfig) -> None:
         write_atomically(self.path / "config.toml", config.to_toml())
