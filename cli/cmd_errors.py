@@ -7,11 +7,13 @@ from typing import Any
 import click
 from dlkit.cli.output import json_option, percent, print_json, table
 
+from dlkit.train.splits import SPLITS
+
 
 @click.command(name="errors")
 @click.argument("run")
 @click.option("--data", help="Another data set with the same classes, instead of the run's own.")
-@click.option("--split", type=click.Choice(["test", "val", "train"]), default="test", show_default=True)
+@click.option("--split", type=click.Choice(SPLITS), default="test", show_default=True)
 @click.option("--out", type=click.Path(dir_okay=False), help="The table to write [default: RUN/errors.csv].")
 @click.option("--sample", type=click.IntRange(1), help="At most this many mistakes in the table, drawn at random.")
 @click.option("--tags", metavar="FILE", help="The table with its column 'tags' filled in: what each tag would gain.")

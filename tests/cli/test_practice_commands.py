@@ -1,4 +1,4 @@
-"""The commands of learning practice: errors."""
+"""The commands of learning practice: errors, diagnose; the goal of a training."""
 
 import csv
 import json
@@ -49,3 +49,23 @@ def test_errors_writes_a_table_and_reads_it_back(dlkit, run, tmp_path):
     refused(dlkit("errors", run, "--out", out), 2, "holds tags")
     refused(dlkit("errors", run, "--tags", out, "--sample", 3), 2, "--tags reads a table")
     refused(dlkit("errors", run, "--tags", tmp_path / "no.csv"), 1, "cannot be read")
+
+
+def test_diagnose_names_the_largest_gap(dlkit, run):
+    result = dlkit("diagnose", run, "--human", 0.01)
+    assert result.code == 0, result.err
+    got = json.loads(dlkit("diagnose", run, "--human", 0.01, "--json").out)
+    assert got["largest"] == "avoidable bias"  # the clouds overlap
+    assert "largest gap: avoidable bias" in result.out
+    assert all(help in result.out for help in got["helps"])
+    assert [e["name"] for e in got["errors"]] == ["human", "train", "dev", "test"]
+    refused(dlkit("diagnose", run, "--human", 7), 2, "human (=7.0) must be an error from 0 to below 1")
+
+
+def test_train_says_that_no_condition_was_met(dlkit, tmp_path):
+    args = ["train", "--model", "logistic", "--epochs", 1, "--metric", "f1", "--satisfy", "parameters<10"]
+    result = dlkit(*args, "--out", tmp_path / "a")
+    assert result.code == 0
+    assert "no epoch meets all conditions; the best of them, which is kept, misses parameters<10 (650)" in result.out
+    assert json.loads(dlkit(*args, "--out", tmp_path / "b", "--json").out)["satisfied"] is False
+    refused(dlkit("train", "--satisfy", "parameters=10"), 2, "is no condition")

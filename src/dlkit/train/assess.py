@@ -38,7 +38,7 @@ def assess(run_path: str, *, data: str | None = None, split: str = "test", mista
 
     from dlkit.train.pictures import save_confusion, save_mistakes
 
-    examined = examine(run_path, data=data, split=split)
+    examined = examine(run_path, data=data, part=split)
     run, checkpoint, source, result = examined.run, examined.checkpoint, examined.source, examined.result
     k = len(checkpoint.classes)
     precision, recall, f1, support = precision_recall_fscore_support(

@@ -13,7 +13,7 @@ import types
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dlkit.backends import BACKENDS
 from dlkit.errors import ConfigError
@@ -21,6 +21,9 @@ from dlkit.models import MODELS, build_model
 from dlkit.nn import ACTIVATIONS, INITS, Module
 from dlkit.optim import OPTIMIZERS, SCHEDULES, Schedule
 from dlkit.registry import nearest
+
+if TYPE_CHECKING:
+    from dlkit.train.metrics import Goal
 
 NORMALIZATIONS = ("standard", "scale", "none")
 MODEL_OPTIONS = ("hidden", "width", "activation", "pool", "dropout", "batch_norm", "init")
@@ -57,8 +60,19 @@ class TrainConfig:
     image_size: int | None = _option(None, "Bring images to this many pixels each way.", "data", tasks=CLASSIFY)
     grey: bool | None = _option(None, "Read images as grey (or, --no-grey, as RGB).", "data")
     label: str | None = _option(None, "Label column of a csv file.", "data", tasks=CLASSIFY)
+    classes: str | None = _option(None, "Only these classes, e.g. cat,dog.", "data", tasks=CLASSIFY)
+    limit_per_class: int | None = _option(None, "At most this many training examples of each.", "data", tasks=CLASSIFY)
+    dev_data: str | None = _option(None, "Validate on this data set instead.", "data", tasks=CLASSIFY)
+    test_data: str | None = _option(None, "Test on this data set instead.", "data", tasks=CLASSIFY)
     test_split: float = _option(0.2, "Share held back as test set where the data have none.", "data")
     val_split: float = _option(0.1, "Share of the training set held back for validation (0: none).", "data")
+    train_dev_split: float | None = _option(
+        None,
+        "Share of the training set held back beside the dev set, to tell variance from data mismatch (default: "
+        "--val-split with --dev-data, else 0).",
+        "data",
+        tasks=CLASSIFY,
+    )
     normalize: str = _option(
         "standard", "Input normalisation, fitted on the training set.", "data", NORMALIZATIONS, tasks=CLASSIFY
     )
@@ -101,6 +115,15 @@ class TrainConfig:
         "none", "Weight of each class in the loss.", "training", ("none", "balanced"), tasks=CLASSIFY
     )
     clip_norm: float = _option(0.0, "Largest norm of the whole gradient (0: no clipping).", "training")
+    metric: str = _option(
+        "accuracy",
+        "What makes an epoch the best: accuracy, loss, f1, recall, recall:CLASS, auc, ... (docs/practice.md).",
+        "training",
+        tasks=CLASSIFY,
+    )
+    satisfy: str | None = _option(
+        None, 'Conditions that go before it, e.g. "latency_ms<5,recall>=0.9".', "training", tasks=CLASSIFY
+    )
     patience: int = _option(0, "Stop after this many epochs without a better validation result (0: never).", "training")
     drop_last: bool = _option(False, "Leave out the last, smaller batch of an epoch.", "training")
 
@@ -127,14 +150,20 @@ class TrainConfig:
             "decay_every": 1,
             "width": 1,
             "image_size": 1,
+            "limit_per_class": 1,
         }
         for name, least in at_least.items():
             if (value := getattr(self, name)) is not None and value < least:
                 raise ConfigError(f"{name} (={value}) must be at least {least}")
-        for name in ("test_split", "val_split", "label_smoothing", "dropout"):
+        for name in ("test_split", "val_split", "train_dev_split", "label_smoothing", "dropout"):
             if (value := getattr(self, name)) is not None and not 0 <= value < 1:
                 raise ConfigError(f"{name} (={value}) must be at least 0 and below 1")
-        for name, kind in (("data", "name or path"), ("out", "folder"), ("from_model", "path")):
+        for name, kind in (
+            ("data", "name or path"),
+            ("out", "folder"),
+            ("from_model", "path"),
+            ("classes", "list of names"),
+        ):
             if getattr(self, name) == "":
                 raise ConfigError(f"{name} is empty; give a {kind} or leave it out")
         if self.from_model is not None:
@@ -150,6 +179,7 @@ class TrainConfig:
         if self.hidden is not None and not (self.hidden and min(self.hidden) >= 1 and max(self.hidden) <= 1_000_000):
             raise ConfigError(f"hidden (={','.join(map(str, self.hidden))}) must be layer sizes from 1 to 1,000,000")
         self.learning_rate_schedule()
+        self._check_goal()
         from dlkit.data.augment import Augment
 
         Augment.parse(self.augment)
@@ -164,6 +194,15 @@ class TrainConfig:
                     f"{f.name} was given, but task {self.task!r} does not use it; leave --{flag} out (it is an option of "
                     f"--task {', '.join(tasks)})"
                 )
+
+    def _check_goal(self) -> None:
+        """Raises : ConfigError for an unknown metric or condition, or if there is nothing to measure them on."""
+        if (self.metric, self.satisfy) == ("accuracy", None):
+            return
+        self.goal()
+        if not self.val_split and self.dev_data is None:
+            name = "metric" if self.satisfy is None else "satisfy"
+            raise ConfigError(f"{name} was given, but val_split is 0; the best epoch is chosen on validation examples")
 
     # -- what it makes ----------------------------------------------------------------------------------------------
 
@@ -181,6 +220,11 @@ class TrainConfig:
             return open_classifier(network, self.from_model or "network").module(classes)
         options = {n: getattr(self, n) for n in MODEL_OPTIONS}
         return build_model(self.model or default_model(input_shape), input_shape, classes, **options)
+
+    def goal(self) -> Goal:
+        from dlkit.train.metrics import Goal
+
+        return Goal.parse(self.metric, self.satisfy)
 
     def optimizer_options(self) -> dict[str, Any]:
         options: dict[str, Any] = {"weight_decay": self.weight_decay}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from dlkit.train.checkpoint import Checkpoint
 from dlkit.train.config import TrainConfig
 from dlkit.train.evaluation import Evaluation, evaluate
 from dlkit.train.run import RunFolder
-from dlkit.train.tasks.classify import Classify, split_validation
+from dlkit.train.splits import load_data, load_like, split
 
 
 @dataclass
@@ -37,44 +36,35 @@ class Examined:
         return np.flatnonzero(self.result.predictions != self.result.labels)
 
 
-def examine(run_path: str, *, data: str | None = None, split: str = "test") -> Examined:
-    """The test (or val, train) set of a run, or of another data set with the same classes, and what the network says.
+def examine(run_path: str, *, data: str | None = None, part: str = "test") -> Examined:
+    """The test set of a run, or another `part` (see splits.SPLITS), or of another data set with the same classes, and what the network says.
 
     Raises : CheckpointError if there is no run, DataError if the data are not what the network was trained on.
     """
     run = RunFolder.open(run_path)
     checkpoint = run.load_best()
     config = checkpoint.config
+    shape, classes = checkpoint.input_shape, checkpoint.classes
     if data is not None:
-        config = TrainConfig.from_dict({**config.to_dict(), "data": data, **_same_shape(checkpoint.input_shape)})
-    dataset = Classify.load(config)
-    if dataset.train.shape != checkpoint.input_shape or dataset.classes != checkpoint.classes:
-        raise DataError(
-            f"{config.data}: examples of shape {dataset.train.shape} in classes {_few(dataset.classes)}; the network "
-            f"was trained on {checkpoint.input_shape} in {_few(checkpoint.classes)}"
-        )
-    source = _source(dataset, config, split)
+        dataset = load_like(data, shape, classes, config, config.test_split)
+    else:
+        dataset = load_data(config)
+        if dataset.train.shape != shape or dataset.classes != classes:
+            raise DataError(
+                f"{config.data}: examples of shape {dataset.train.shape} in {len(dataset.classes)} classes; the network "
+                f"was trained on {shape} in {len(classes)}: the data have changed"
+            )
+    source = source_of(dataset, config, part)
     result = evaluate(checkpoint.build(), source, checkpoint.normalizer)
-    return Examined(run, checkpoint, dataset.name, split, source, result)
+    return Examined(run, checkpoint, dataset.name, part, source, result)
 
 
-def _same_shape(input_shape: tuple[int, ...]) -> dict[str, Any]:
-    if len(input_shape) != 3:
-        return {}
-    if input_shape[0] != input_shape[1]:
-        return {"grey": input_shape[2] == 1}
-    return {"image_size": input_shape[0], "grey": input_shape[2] == 1}
-
-
-def _source(dataset: Dataset, config: TrainConfig, split: str) -> Source:
-    train, val = split_validation(dataset, config)
-    source = {"train": train, "val": val, "test": dataset.test}[split]
+def source_of(dataset: Dataset, config: TrainConfig, name: str) -> Source:
+    """That of SPLITS.  Raises : DataError if the run has no such examples."""
+    source = split(dataset, config).named(name)
     if source is None or not len(source):
         raise DataError(
-            f"{dataset.name}: has no {split} set (test_split {config.test_split}, val_split {config.val_split})"
+            f"{dataset.name}: has no {name} set (test_split {config.test_split}, val_split {config.val_split}, "
+            f"train_dev_split {config.train_dev_split or 0})"
         )
     return source
-
-
-def _few(classes: list[str]) -> str:
-    return ", ".join(classes[:6]) + (f", ... ({len(classes)})" if len(classes) > 6 else "")

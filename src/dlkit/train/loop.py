@@ -57,6 +57,7 @@ class State:
     seconds: float = 0.0
     best_epoch: int = -1
     best_score: tuple[float, ...] | None = None
+    costs: dict[str, Any] | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
     finished: bool = False
 
@@ -67,7 +68,9 @@ class State:
             if "loss_sum" in saved:  # as written when classification was the only task
                 rest = {k: v for k, v in saved.items() if k not in ("loss_sum", "correct", "seen")}
                 sums = {"loss": saved["loss_sum"], "correct": saved["correct"], "seen": saved["seen"]}
-                saved = {**rest, "sums": sums}
+                best = saved["best_score"]  # with validation: accuracy, -loss
+                validated = best and "val_loss" in saved["history"][-1]
+                saved = {**rest, "sums": sums, "best_score": [1.0, *best] if validated else best}
             state = cls(**saved)
             if min(state.epoch, state.batch) < 0 or len(state.history) != state.epoch:
                 raise ValueError(f"epoch {state.epoch}, {len(state.history)} of them in the history")
@@ -127,8 +130,8 @@ class Trainer:
         device: str | None = None,
         network: bytes | None = None,
     ):
-        if dataset is None and config.data not in KNOWN and Path(config.data).exists():
-            config = replace(config, data=str(Path(config.data).absolute()))  # the run may be opened from elsewhere
+        if dataset is None:
+            config = _with_absolute_paths(config)
         origin: Origin | None = None
         if config.from_model is not None:
             config = replace(config, from_model=str(Path(config.from_model).absolute()))
@@ -202,6 +205,8 @@ class Trainer:
         else:
             remove_leftovers(self.run.path)
             self.run.write_config(self.config)
+        if self.state.costs is None:
+            self.state.costs = self.task.costs(self.model)
         self.save()
         progress.start(self)
         stopped = "finished"
@@ -317,7 +322,7 @@ class Trainer:
                 raise self._diverged(val["val_loss"], None)
             row |= val
         # without validation the newest is the best
-        score = (0.0, float(state.epoch)) if val is None else self.task.score(row)
+        score = (0.0, float(state.epoch)) if val is None else self.task.score({**row, **(state.costs or {})})
         better = state.best_score is None or score > state.best_score
         if better:
             state.best_epoch, state.best_score = state.epoch + 1, score
@@ -371,7 +376,8 @@ class Trainer:
         row = history[best - 1] if 0 < best <= len(history) else {}
         metrics: dict[str, Any] = {f"test_{q}": None for q in self.task.quantities}
         metrics |= {f"val_{q}": row.get(f"val_{q}") for q in self.task.quantities}
-        return metrics | {"train_loss": history[-1].get("train_loss") if history else None}
+        metrics |= {"train_loss": history[-1].get("train_loss") if history else None, **(self.state.costs or {})}
+        return metrics | (self.task.verdict({**row, **(self.state.costs or {})}) if "val_loss" in row else {})
 
     def _finish(self, stopped: str, test: bool) -> TrainResult:
         assert self.run is not None
@@ -401,6 +407,16 @@ class Trainer:
 
             save_curves(state.history, self.task.quantities, self.run.path / "curves.png")
         return result
+
+
+def _with_absolute_paths(config: TrainConfig) -> TrainConfig:
+    """The run may be opened from elsewhere."""
+    changes: dict[str, Any] = {}
+    for name in ("data", "dev_data", "test_data"):
+        what = getattr(config, name)
+        if what is not None and what not in KNOWN and Path(what).exists():
+            changes[name] = str(Path(what).absolute())
+    return replace(config, **changes)
 
 
 def load_data(config: TrainConfig) -> Any:

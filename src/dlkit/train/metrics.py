@@ -197,15 +197,19 @@ class Asked:
     def __str__(self) -> str:
         return self.metric.name if self.of_class is None else f"{self.metric.name}:{self.of_class}"
 
-    def of(self, result: Evaluation, classes: list[str]) -> float:
+    def class_number(self, classes: list[str]) -> int | None:
         """Raises : ConfigError if there is no such class."""
         if self.of_class is None:
-            return self.metric.of(result)
+            return None
         if self.of_class not in classes:
             raise ConfigError(
                 f"{self}: no class {self.of_class!r}{nearest(self.of_class, classes)}; classes: {', '.join(classes)}"
             )
-        return self.metric.of(result, classes.index(self.of_class))
+        return classes.index(self.of_class)
+
+    def of(self, result: Evaluation, classes: list[str]) -> float:
+        number = self.class_number(classes)
+        return self.metric.of(result) if number is None else self.metric.of(result, number)
 
 
 @dataclass(frozen=True)
@@ -252,6 +256,11 @@ class Goal:
     def parse(cls, metric: str = "accuracy", satisfy: str | None = None) -> Goal:
         """satisfy : conditions with commas between them.  Raises : ConfigError."""
         return cls(Asked.parse(metric), tuple(map(Condition.parse, satisfy.split(","))) if satisfy else ())
+
+    def check(self, classes: list[str]) -> None:
+        """Raises : ConfigError if a class that is asked for is not among them."""
+        for asked in self.asked:
+            asked.class_number(classes)
 
     @property
     def asked(self) -> list[Asked]:

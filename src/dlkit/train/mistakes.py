@@ -87,7 +87,7 @@ def analyse(
         raise ConfigError(f"sample (={sample}) must be at least 1")
     table = Path(out) if out else RunFolder.open(run_path).path / "errors.csv"
     _refuse_tagged(table, run_path)
-    examined = examine(run_path, data=data, split=split)
+    examined = examine(run_path, data=data, part=split)
     found = mistakes_of(examined)
     shown = found if sample is None or sample >= len(found) else _drawn(found, sample, seed)
     write_atomically(table, table_of(shown))

@@ -70,7 +70,7 @@ def gains(run_path: str, table: str, *, data: str | None = None, split: str = "t
         raise DataError(
             f"{table}: no row has a tag; write what is the matter into the column 'tags' (such as blurry; dark)"
         )
-    examined = examine(run_path, data=data, split=split)
+    examined = examine(run_path, data=data, part=split)
     _check(rows, examined, table)
     total, wrong = len(examined.source), len(examined.mistakes)
     tagged = [row for row in rows if row.tags]
