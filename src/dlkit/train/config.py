@@ -17,6 +17,7 @@ from typing import Any
 from dlkit.backends import BACKENDS
 from dlkit.errors import ConfigError
 from dlkit.models import MODELS, build_model
+from dlkit.models.user import is_user_model
 from dlkit.nn import ACTIVATIONS, INITS, Module
 from dlkit.optim import OPTIMIZERS, SCHEDULES, Schedule
 from dlkit.registry import nearest
@@ -43,7 +44,9 @@ class TrainConfig:
     augment: str = _option("none", "Random changes, e.g. flip,crop=4,shift=0.1,rotate=10,scale=0.1,cutout=8.", "data")
     mirror: str | None = _option(None, "Address to download a named data set from.", "data")
 
-    model: str | None = _option(None, "Network (default: cnn for images, mlp for features).", "model", MODELS.names)
+    model: str | None = _option(
+        None, "Network, or your own: file.py:build (default: cnn for images, mlp for features).", "model", MODELS.names
+    )
     from_model: str | None = _option(None, "Start from the network in this ONNX file.", "model", flag="--from")
     hidden: tuple[int, ...] | None = _option(None, "Hidden layer sizes of shallow and mlp, e.g. 128,64.", "model")
     width: int | None = _option(None, "Filters of the first block of cnn.", "model")
@@ -221,6 +224,6 @@ def _checked(name: str, value: Any, kind: Any, choices: Any) -> Any:
         raise ConfigError(f"{name} is not a number")
     if choices is not None:
         known = list(choices() if callable(choices) else choices)
-        if value not in known:
+        if value not in known and not (name == "model" and is_user_model(value)):
             raise ConfigError(f"unknown {name} {value!r}{nearest(value, known)}; known: {', '.join(known)}")
     return value

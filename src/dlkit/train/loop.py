@@ -25,6 +25,7 @@ from dlkit.data.loader import Loader
 from dlkit.data.names import KNOWN
 from dlkit.data.normalize import Normalizer
 from dlkit.errors import CheckpointError, ConfigError, DataError, DivergedError
+from dlkit.models.user import UserModel, check_classifier, is_user_model
 from dlkit.optim import OPTIMIZERS, Optimizer, clip_gradients
 from dlkit.tensor import Tensor
 from dlkit.threads import set_num_threads
@@ -32,7 +33,7 @@ from dlkit.train.checkpoint import Checkpoint, load_checkpoint
 from dlkit.train.config import TrainConfig, default_model
 from dlkit.train.divergence import advice, first_bad_place, is_finite
 from dlkit.train.evaluation import Evaluation, evaluate
-from dlkit.train.files import remove_leftovers
+from dlkit.train.files import remove_leftovers, write_atomically
 from dlkit.train.origin import Origin
 from dlkit.train.run import RunFolder
 
@@ -126,6 +127,11 @@ class Trainer:
             config = replace(config, from_model=str(Path(config.from_model).absolute()))
             origin = Origin.open(config.from_model or "", network)
             config = origin.adapted(config)
+        self.user_model = UserModel.parse(config.model) if config.model and is_user_model(config.model) else None
+        self.source: str | None = None  # the checksum of that file
+        if self.user_model is not None:
+            config = replace(config, model=str(self.user_model))
+            self.source = self.user_model.checksum()
         self.config, self.origin = config, origin
         set_num_threads(config.threads)
         if config.backend:
@@ -139,6 +145,8 @@ class Trainer:
         if origin is not None:
             origin.check(self.dataset.train.shape)
         self.model_name = origin.name if origin else config.model or default_model(self.dataset.train.shape)
+        if self.user_model is not None:
+            self.model_name = self.user_model.path.stem
         self.train_source, self.val_source = split_validation(self.dataset, config)
         self.normalizer = (origin.normalizer if origin else None) or Normalizer.fit(
             self.train_source, config.normalize, config.seed
@@ -153,6 +161,8 @@ class Trainer:
         )
         with random.using(random.derive(config.seed, _WEIGHTS)):
             self.model = config.build(self.dataset.train.shape, len(self.dataset.classes), self.network).to(self.device)
+        if self.user_model is not None:
+            check_classifier(self.model, self.dataset.train.shape, len(self.dataset.classes), str(self.user_model))
         self.optimizer: Optimizer = OPTIMIZERS[config.optimizer](self.model.parameters(), **config.optimizer_options())
         self.base_lr = self.optimizer.lr
         self.schedule = config.learning_rate_schedule()
@@ -182,6 +192,7 @@ class Trainer:
         begun = state.epoch + (state.batch > 0)
         if config.epochs < begun or (state.finished and config.epochs <= begun):
             raise CheckpointError(f"{path}: this run has had {begun} epochs; give a larger --epochs to go on")
+        checkpoint.check_source()
         trainer = cls(config, network=checkpoint.network)
         if trainer.dataset.classes != checkpoint.classes or trainer.dataset.train.shape != checkpoint.input_shape:
             raise CheckpointError(f"{path}: the data set {trainer.config.data!r} has changed since this run began")
@@ -210,6 +221,8 @@ class Trainer:
         progress = progress or Silent()
         if self.run is None:
             self.run = RunFolder.create(self.config, self.dataset.name, self.model_name)
+            if self.user_model is not None:
+                write_atomically(self.run.path / "model.py", self.user_model.text())
         else:
             remove_leftovers(self.run.path)
             self.run.write_config(self.config)
@@ -366,6 +379,7 @@ class Trainer:
             self.optimizer.state_dict() if with_state else {},
             asdict(self.state) if with_state else None,
             self.network,
+            self.source,
         )
 
     @property
