@@ -58,6 +58,16 @@ def _mask(rng: np.random.Generator, channels: int) -> np.ndarray:
     return mask
 
 
+def _two_inputs() -> nn.Model:
+    """Two inputs, a shared layer, a branch, a constant and a size made of the number of examples."""
+    image, features = nn.Input((5, 6, 3)), nn.Input(4)
+    shared = nn.Conv2d(3, 3, 3, padding="same", activation="tanh")
+    y = shared(shared(image)) * nn.Parameter(np.ones(3, np.float32)) + image
+    n, h, w, c = y.shape
+    rows = nn.Linear(c, 4)(y.reshape(n * h * w, c)).reshape(n, h * w, 4).mean(axis=1)
+    return nn.Model([image, features], nn.Linear(4, 2)(rows * features + 0.5))
+
+
 SAMPLES: dict[str, Samples] = {
     "Linear": lambda rng: [
         (nn.Linear(4, 3), (rng.standard_normal((5, 4)),)),
@@ -122,6 +132,17 @@ SAMPLES: dict[str, Samples] = {
             (rng.standard_normal((3, 4)),),
         )
     ],
+    "Operation": lambda rng: [
+        (
+            nn.Operation("concat", (nn.Input((5, 6, 3)), rng.standard_normal((2, 5, 6, 1))), {"axis": 3}),
+            (_pixels(rng),),
+        ),
+        (
+            nn.Operation("multiply", (nn.Parameter(rng.standard_normal(3)), nn.Input((4, 3))), {}),
+            (rng.standard_normal((2, 4, 3)),),
+        ),
+    ],
+    "Model": lambda rng: [(_two_inputs(), (_pixels(rng), rng.standard_normal((2, 4))))],
     "MSELoss": _targets(nn.MSELoss, lambda: nn.MSELoss("sum"), lambda: nn.MSELoss("none")),
     "L1Loss": _targets(nn.L1Loss, lambda: nn.L1Loss("none")),
     "HuberLoss": _targets(nn.HuberLoss, lambda: nn.HuberLoss(reduction="sum")),

@@ -19,6 +19,7 @@ from dlkit.backends import BACKENDS
 from dlkit.data.holes import kinds
 from dlkit.errors import ConfigError
 from dlkit.models import MODELS, build_model
+from dlkit.models.user import is_user_model
 from dlkit.nn import ACTIVATIONS, INITS, Module
 from dlkit.optim import OPTIMIZERS, SCHEDULES, Schedule
 from dlkit.registry import nearest
@@ -89,7 +90,11 @@ class TrainConfig:
     mirror: str | None = _option(None, "Address to download a named data set from.", "data", tasks=CLASSIFY)
 
     model: str | None = _option(
-        None, "Network (default: cnn for images, mlp for features).", "model", MODELS.names, tasks=CLASSIFY
+        None,
+        "Network, or your own: file.py:build (default: cnn for images, mlp for features).",
+        "model",
+        MODELS.names,
+        tasks=CLASSIFY,
     )
     from_model: str | None = _option(
         None, "Start from the network in this ONNX file.", "model", flag="--from", tasks=CLASSIFY
@@ -328,6 +333,6 @@ def _checked(name: str, value: Any, kind: Any, choices: Any) -> Any:
         raise ConfigError(f"{name} is not a number")
     if choices is not None:
         known = list(choices() if callable(choices) else choices)
-        if value not in known:
+        if value not in known and not (name == "model" and is_user_model(value)):
             raise ConfigError(f"unknown {name} {value!r}{nearest(value, known)}; known: {', '.join(known)}")
     return value
