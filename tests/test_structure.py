@@ -13,7 +13,7 @@ LAYERS = [
     {"backends"},
     {"tensor", "tape", "ops"},
     {"nn", "data"},
-    {"optim", "models"},
+    {"optim", "models", "weights"},
     {"train", "onnx"},
     {"gradients", "explain", "doctor", "bench"},
     {"inpaint"},
