@@ -15,7 +15,7 @@ LAYERS = [
     {"nn", "data"},
     {"optim", "models", "weights"},
     {"train", "onnx"},
-    {"gradients", "explain", "doctor", "bench"},
+    {"gradients", "explain", "doctor", "bench", "sklearn"},
     {"inpaint"},
     {"cli"},
 ]

@@ -40,6 +40,7 @@ from dlkit.nn.losses import (
     l2_penalty,
 )
 from dlkit.nn.module import Buffer, Module, Parameter, Sequential, inference, observe_modules
+from dlkit.nn.partial import PartialConv2d
 
 __all__ = [
     "ACTIVATIONS",
@@ -72,6 +73,7 @@ __all__ = [
     "Module",
     "Pad2d",
     "Parameter",
+    "PartialConv2d",
     "ReLU",
     "Sequential",
     "SiLU",

@@ -6,6 +6,7 @@ A run is its configuration: `config.toml` in the run folder, given back with `--
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import tomllib
 import types
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlkit.backends import BACKENDS
+from dlkit.data.holes import kinds
 from dlkit.errors import ConfigError
 from dlkit.models import MODELS, build_model
 from dlkit.nn import ACTIVATIONS, INITS, Module
@@ -28,7 +30,7 @@ NORMALIZATIONS = ("standard", "scale", "none")
 MODEL_OPTIONS = ("hidden", "width", "activation", "pool", "dropout", "batch_norm", "init")
 
 
-CLASSIFY = ("classify",)
+CLASSIFY, INPAINT = ("classify",), ("inpaint",)
 
 
 def _option(
@@ -42,6 +44,12 @@ def _option(
     """tasks : which read this option; None: all"""
     metadata = {"help": help, "group": group, "choices": choices, "flag": flag, "tasks": tasks}
     return field(default=default, metadata=metadata)
+
+
+def _task_defaults(name: Any) -> dict[str, Any]:
+    from dlkit.train.tasks import TASKS
+
+    return TASKS[name].defaults if name in TASKS.names() else {}
 
 
 def _tasks() -> list[str]:
@@ -108,12 +116,20 @@ class TrainConfig:
     hidden: tuple[int, ...] | None = _option(
         None, "Hidden layer sizes of shallow and mlp, e.g. 128,64.", "model", tasks=CLASSIFY
     )
-    width: int | None = _option(None, "Filters of the first block of cnn.", "model")
+    width: int | None = _option(
+        None, "Filters of the first block of cnn, or of each scale of the filling network.", "model"
+    )
     activation: str | None = _option(None, "Activation of the hidden layers.", "model", ACTIVATIONS, tasks=CLASSIFY)
     pool: str | None = _option(None, "Pooling of lenet5.", "model", ("average", "max"), tasks=CLASSIFY)
     dropout: float | None = _option(None, "Probability that a unit is dropped while training.", "model", tasks=CLASSIFY)
     batch_norm: bool | None = _option(None, "Batch normalisation in mlp.", "model", tasks=CLASSIFY)
     init: str | None = _option(None, "Initial weights.", "model", INITS.names, tasks=CLASSIFY)
+
+    crop_size: int = _option(96, "Side of the crops to learn filling from.", "inpaint", tasks=INPAINT)
+    mask_kind: str = _option("mixed", "What holes to learn to fill.", "inpaint", kinds, tasks=INPAINT)
+    depth: int | None = _option(
+        None, "How often the filling network halves the image (default: 5).", "inpaint", tasks=INPAINT
+    )
 
     epochs: int = _option(20, "Passes over the training set.", "training")
     batch_size: int = _option(64, "Examples per step.", "training")
@@ -170,6 +186,8 @@ class TrainConfig:
             "image_size": 1,
             "limit_per_class": 1,
             "unfreeze_every": 0,
+            "crop_size": 8,
+            "depth": 1,
         }
         for name, least in at_least.items():
             if (value := getattr(self, name)) is not None and value < least:
@@ -189,7 +207,7 @@ class TrainConfig:
             for name in ("model", *MODEL_OPTIONS):
                 if getattr(self, name) is not None:
                     raise ConfigError(f"{name} was given, but the network comes from {self.from_model}; leave one out")
-        at_most = {"threads": 256, "width": 65_536, "image_size": 20_000}
+        at_most = {"threads": 256, "width": 65_536, "image_size": 20_000, "crop_size": 4096, "depth": 10}
         for name, most in at_most.items():
             if (value := getattr(self, name)) is not None and value > most:
                 raise ConfigError(f"{name} (={value}) must be at most {most}")
@@ -287,12 +305,13 @@ class TrainConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], where: str = "configuration") -> TrainConfig:
+        """What is not given is the task's own default, then that of all tasks."""
         known = [f.name for f in dataclasses.fields(cls)]
         for name in values:
             if name not in known:
                 raise ConfigError(f"{where}: unknown option {name!r}{nearest(name, known)}")
         try:
-            return cls(**values)
+            return cls(**{**_task_defaults(values.get("task")), **values})
         except ConfigError as error:
             raise ConfigError(f"{where}: {error}") from None
 
@@ -315,6 +334,7 @@ def read_toml(path: str | os.PathLike) -> dict[str, Any]:
 _WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", list: "a list"}
 
 
+@functools.cache
 def _types() -> dict[str, Any]:
     return typing.get_type_hints(TrainConfig)
 

@@ -197,8 +197,8 @@ class Trainer:
 
     # -- training ----------------------------------------------------------------------------------------------------
 
-    def fit(self, progress: Progress | None = None) -> TrainResult:
-        """Trains to the end, to early stopping, or to Ctrl-C; writes the run folder; tests the best network.
+    def fit(self, progress: Progress | None = None, test: bool = True) -> TrainResult:
+        """Trains to the end, to early stopping, or to Ctrl-C; writes the run folder; tests the best network, if `test`.
 
         Raises : DivergedError if the loss becomes NaN or infinite, OutputError if the run cannot be written.
         """
@@ -226,7 +226,7 @@ class Trainer:
                     stopped = "interrupted"
                     break
         self.save()
-        result = self._finish(stopped)
+        result = self._finish(stopped, test)
         if stopped != "interrupted":  # only now: interrupted in its last test, a run can be resumed to repeat that
             self.state.finished = True
             self.save()
@@ -390,7 +390,7 @@ class Trainer:
         metrics |= {"train_loss": history[-1].get("train_loss") if history else None, **(self.state.costs or {})}
         return metrics | (self.task.verdict({**row, **(self.state.costs or {})}) if "val_loss" in row else {})
 
-    def _finish(self, stopped: str) -> TrainResult:
+    def _finish(self, stopped: str, test: bool) -> TrainResult:
         assert self.run is not None
         state = self.state
         result = TrainResult(
@@ -410,7 +410,8 @@ class Trainer:
             return result
         if self.run.best.exists() and (state.best_epoch != state.epoch or state.batch):
             self.model.load_state_dict(load_checkpoint(self.run.best).model_state)
-        result.metrics |= self.task.test(self.model, self.device, self.run.path)
+        if test:
+            result.metrics |= self.task.test(self.model, self.device, self.run.path)
         self.run.write_json("metrics.json", result.to_dict())
         if len(state.history) > 0:
             from dlkit.train.pictures import save_curves

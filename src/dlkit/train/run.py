@@ -56,12 +56,17 @@ class RunFolder:
             with says_why(run.path):
                 run.path.mkdir(parents=True, exist_ok=True)
         else:
-            base = Path("runs")
-            with says_why(base):
-                base.mkdir(exist_ok=True)
-                run = cls._next(base, f"{data_name}-{model_name}")
+            run = cls.free(f"{data_name}-{model_name}")
         run.write_config(config)
         return run
+
+    @classmethod
+    def free(cls, name: str) -> RunFolder:
+        """A new folder, the next free runs/NAME-NUMBER.  Raises : OutputError if it cannot be made."""
+        base = Path("runs")
+        with says_why(base):
+            base.mkdir(exist_ok=True)
+            return cls._next(base, name)
 
     @classmethod
     def _next(cls, base: Path, name: str) -> RunFolder:
