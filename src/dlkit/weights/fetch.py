@@ -9,7 +9,7 @@ from typing import Any
 
 from dlkit.data.download import fetch
 from dlkit.errors import DataError
-from dlkit.weights.published import FILE, HOST, PUBLISHED, Published
+from dlkit.weights.published import FILE, PUBLISHED, Published
 
 
 @dataclass
@@ -44,7 +44,7 @@ def get(name: str, *, mirror: str | None = None, into: Path | None = None) -> Fe
     place = into or folder()
     record = place / f"{published.file}.sha256"
     expected = published.sha256 or (record.read_text().strip() if record.exists() else None)
-    bases = (mirror,) if mirror else (f"{HOST}/{name}",)
+    bases = (mirror,) if mirror else (published.folder,)
     path = fetch(bases, published.file, place, expected, remote=published.file if mirror else FILE)
     _require_safetensors(path, published)
     digest = _sha256(path)

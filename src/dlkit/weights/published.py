@@ -30,8 +30,12 @@ class Published:
     options: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def folder(self) -> str:
+        return f"{HOST}/{self.name}/resolve/main"
+
+    @property
     def address(self) -> str:
-        return f"{HOST}/{self.name}/resolve/main/{FILE}"
+        return f"{self.folder}/{FILE}"
 
     @property
     def file(self) -> str:

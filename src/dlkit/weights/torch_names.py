@@ -120,18 +120,18 @@ def _places(model_name: str, own: list[str], tensors: Tensors) -> dict[str, str]
     if model_name == "mobilenet_v2":
         if any(name.startswith("blocks.") for name in there):
             return {name: place for name in there if (place := _timm_mobilenet_v2(name)) is not None}
-        return _in_order(there, own, "")
+        return _in_order(there, own, "features.") | _in_order(there, own, "classifier.")
     if model_name == "alexnet" or model_name.startswith("vgg"):
-        classifier = sorted((name for name in own if name.startswith("classifier.")), key=_natural)
+        classifier = [name for name in own if name.startswith("classifier.")]
         timm = {name: classifier[i] for name, i in TIMM_VGG.items() if name in there}
         return _in_order(there, own, "features.") | (timm or _in_order(there, own, "classifier."))
     return {}
 
 
 def _in_order(there: list[str], own: list[str], prefix: str) -> dict[str, str]:
-    """Layers under `prefix`, the first there being the first here and so on."""
-    pairs = zip(*(sorted((n for n in names if n.startswith(prefix)), key=_natural) for names in (there, own)))
-    return dict(pairs)
+    """Layers under `prefix`: the first there, by number, is the first here, and so on."""
+    theirs = sorted((name for name in there if name.startswith(prefix)), key=_natural)
+    return dict(zip(theirs, (name for name in own if name.startswith(prefix))))
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
