@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 from dlkit.cli.options import options_of
-from dlkit.cli.output import bar, json_option, percent, print_json
+from dlkit.cli.output import bar, json_option, print_json
 
 from dlkit.errors import ConfigError
 from dlkit.train.config import TrainConfig, read_toml
@@ -20,16 +20,10 @@ class ProgressBar:
     """One bar for each epoch on a terminal; one line for each finished epoch in any case, on stderr."""
 
     def start(self, trainer: Any) -> None:
-        n, val = len(trainer.train_source), trainer.val_source
-        click.echo(
-            f"{trainer.dataset.name}: {n:,} training, {len(val) if val else 0:,} validation, "
-            f"{len(trainer.dataset.test or ()):,} test examples of {'×'.join(map(str, trainer.dataset.train.shape))}, "
-            f"{len(trainer.dataset.classes)} classes",
-            err=True,
-        )
+        click.echo(trainer.task.describe(), err=True)
         for note in trainer.remarks():
             click.echo(f"  {note}", err=True)
-        click.echo(f"{trainer.model_name}: {trainer.model.parameter_count():,} parameters", err=True)
+        click.echo(f"{trainer.task.model_name}: {trainer.model.parameter_count():,} parameters", err=True)
         self.bar: Any = None
         self.shown = 0.0
 
@@ -46,14 +40,9 @@ class ProgressBar:
         if self.bar is not None:
             self.bar.close()
             self.bar = None
-        val = (
-            f"   validation loss {row['val_loss']:.4f} accuracy {percent(row['val_accuracy'])}"
-            if "val_loss" in row
-            else ""
-        )
         click.echo(
-            f"epoch {row['epoch']:3d}/{trainer.config.epochs}   loss {row['train_loss']:.4f} "
-            f"accuracy {percent(row['train_accuracy'])}{val}   {trainer.state.seconds:.1f} s",
+            f"epoch {row['epoch']:3d}/{trainer.config.epochs}   {trainer.task.describe_row(row)}   "
+            f"{trainer.state.seconds:.1f} s",
             err=True,
         )
 
@@ -74,6 +63,7 @@ def command(config_file: str | None, resume: str | None, as_json: bool, **flags:
       dlkit train --data mnist --model lenet5 --epochs 3
       dlkit train --data photos/ --model resnet20 --augment flip,crop=4 --epochs 30
       dlkit train --data photos/ --from resnet18.onnx --lr 0.0005 --epochs 5
+      dlkit train --task inpaint --data photos/ --epochs 30
       dlkit train --resume runs/photos-resnet20-001
     """
     from dlkit.train.loop import Trainer
@@ -100,8 +90,10 @@ def command(config_file: str | None, resume: str | None, as_json: bool, **flags:
         )
     else:
         early = " (stopped early)" if result.stopped == "early" else ""
-        if result.test_accuracy is not None:
-            click.echo(f"test accuracy {percent(result.test_accuracy)}   loss {result.test_loss:.4f}")
+        if (tested := trainer.task.describe_test(result.metrics)) is not None:
+            click.echo(tested)
+        if missed := result.metrics.get("missed"):
+            click.echo(f"no epoch meets all conditions; the best of them, which is kept, misses {', '.join(missed)}")
         click.echo(
             f"{result.epochs} epochs{early}, best {result.best_epoch}, in {result.seconds:.1f} s on {result.backend}"
         )

@@ -15,7 +15,7 @@ LAYERS = [
     {"nn", "data", "layers"},
     {"optim", "models"},
     {"train", "onnx"},
-    {"gradients", "explain", "doctor", "bench"},
+    {"gradients", "explain", "doctor", "bench", "sklearn"},
     {"inpaint"},
     {"cli"},
 ]

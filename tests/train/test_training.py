@@ -10,7 +10,8 @@ from dlkit import nn
 from dlkit.data import ArraySource, Dataset
 from dlkit.errors import CheckpointError, ConfigError, DataError, DivergedError
 from dlkit.train import RunFolder, TrainConfig, Trainer
-from dlkit.train.loop import Silent, class_weights
+from dlkit.train.loop import Silent
+from dlkit.train.tasks.classify import class_weights
 
 
 def blobs(n=120, classes=3, seed=0, spread=0.3):
@@ -215,7 +216,7 @@ def test_configuration_round_trips_through_toml(tmp_path):
         ({"lr": -0.1}, "must be positive"),
         ({"lr": float("nan")}, "not a number"),
         ({"val_split": 1.0}, "below 1"),
-        ({"model": "resnet21"}, "did you mean 'resnet20'"),
+        ({"model": "lenet6"}, "did you mean 'lenet5'"),
         ({"optimizer": "adma"}, "did you mean 'adam'"),
         ({"schedule": "cosin"}, "did you mean 'cosine'"),
         ({"augment": "flp"}, "flip"),

@@ -76,6 +76,13 @@ def _two_inputs() -> nn.Model:
     return nn.Model([image, features], nn.Linear(4, 2)(rows * features + 0.5))
 
 
+def _mask(rng: np.random.Generator, channels: int) -> np.ndarray:
+    """Zeros and ones with a corner of zeros larger than a window."""
+    mask = (rng.random((2, 5, 6, channels)) < 0.6).astype(float)
+    mask[:, :4, :4] = 0
+    return mask
+
+
 SAMPLES: dict[str, Samples] = {
     "Linear": lambda rng: [
         (nn.Linear(4, 3), (rng.standard_normal((5, 4)),)),
@@ -86,6 +93,10 @@ SAMPLES: dict[str, Samples] = {
         (nn.Conv2d(3, 4, 3, padding="same", activation="tanh"), (_pixels(rng),)),
         (nn.Conv2d(4, 6, (3, 2), stride=2, dilation=(1, 2), groups=2, bias=False), (_pixels(rng, 4),)),
         (nn.Conv2d(3, 2, 1, activation="silu"), (_pixels(rng),)),
+    ],
+    "PartialConv2d": lambda rng: [
+        (nn.PartialConv2d(3, 4, 3, padding=1), (_pixels(rng), _mask(rng, 1)), (1,)),
+        (nn.PartialConv2d(4, 2, (3, 2), stride=2, bias=False), (_pixels(rng, 4), _mask(rng, 2)), (1,)),
     ],
     "ConvTranspose2d": lambda rng: [
         (nn.ConvTranspose2d(3, 4, 3, stride=2, padding=1, output_padding=1), (_pixels(rng),)),

@@ -27,8 +27,8 @@ from dlkit.gradients.numeric import Settings
 from dlkit.gradients.report import GradientReport
 from dlkit.nn import Module, observe_modules
 from dlkit.tensor import Tensor
-from dlkit.train.loop import load_data, split_validation
 from dlkit.train.run import RunFolder
+from dlkit.train.splits import load_data, split
 
 SIZES, CHECKED = 64, 8  # examples for the sizes, and for the check
 RANGE = 1e3  # between the gradients at the last layer and at any other: beyond it they vanish or explode
@@ -90,7 +90,7 @@ def check_run(run_path: str | Path, settings: Settings | None = None) -> Trained
             f"{dataset.name}: examples of shape {dataset.train.shape} in {len(dataset.classes)} classes; the network was "
             f"trained on {checkpoint.input_shape} in {len(checkpoint.classes)}"
         )
-    source = dataset.test or split_validation(dataset, checkpoint.config)[1] or dataset.train
+    source = dataset.test or split(dataset, checkpoint.config).dev or dataset.train
     x, labels = _examples(source, checkpoint.normalizer, settings.seed)
     model = checkpoint.build()
     loss, layers = gradient_sizes(model, x, labels, settings.seed)

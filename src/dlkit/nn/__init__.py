@@ -43,6 +43,7 @@ from dlkit.nn.losses import (
 )
 from dlkit.nn.module import Buffer, Module, Parameter, inference, observe_modules
 from dlkit.nn.multitask import MultiTaskLoss
+from dlkit.nn.partial import PartialConv2d
 from dlkit.nn.sequential import Sequential
 
 __all__ = [
@@ -80,6 +81,7 @@ __all__ = [
     "Operation",
     "Pad2d",
     "Parameter",
+    "PartialConv2d",
     "ReLU",
     "Sequential",
     "SiLU",

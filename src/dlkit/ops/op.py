@@ -108,6 +108,9 @@ class Op:
     def __repr__(self) -> str:
         return f"<op {self.name}: {self.signature}>"
 
+    def __reduce__(self) -> tuple:
+        return _op_named, (self.name,)  # pickled and copied by name: there is one of each
+
     # -- calling it ---------------------------------------------------------------------------------------------
 
     def __call__(self, *args: Any, **attributes: Any) -> Any:
@@ -200,6 +203,10 @@ class Op:
         if self._flops is not None:
             return int(self._flops(*shapes, **attributes))
         return math.prod(self._shape(*shapes, **attributes))
+
+
+def _op_named(name: str) -> Op:
+    return OPS[name]
 
 
 _observers: list[Callable] = []

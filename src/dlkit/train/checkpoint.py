@@ -19,6 +19,7 @@ from dlkit.models.user import UserModel
 from dlkit.nn import Module
 from dlkit.train.config import TrainConfig
 from dlkit.train.files import write_atomically
+from dlkit.train.tasks import TASKS
 
 FORMAT = 1
 NETWORK = "network.onnx"  # the tensor that holds an ONNX file's bytes
@@ -42,7 +43,8 @@ class Checkpoint:
     def build(self) -> Module:
         """The network with its weights, in inference mode."""
         self.check_source()
-        model = self.config.build(self.input_shape, len(self.classes), self.network)
+        task = TASKS[self.config.task]
+        model = task.build(self.config, self.input_shape, len(self.classes), self.network)
         model.load_state_dict(self.model_state)
         return model.eval()
 

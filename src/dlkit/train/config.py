@@ -6,15 +6,17 @@ A run is its configuration: `config.toml` in the run folder, given back with `--
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import tomllib
 import types
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dlkit.backends import BACKENDS
+from dlkit.data.holes import kinds
 from dlkit.errors import ConfigError
 from dlkit.models import MODELS, build_model
 from dlkit.models.user import is_user_model
@@ -22,39 +24,96 @@ from dlkit.nn import ACTIVATIONS, INITS, Module
 from dlkit.optim import OPTIMIZERS, SCHEDULES, Schedule
 from dlkit.registry import nearest
 
+if TYPE_CHECKING:
+    from dlkit.train.metrics import Goal
+
 NORMALIZATIONS = ("standard", "scale", "none")
 MODEL_OPTIONS = ("hidden", "width", "activation", "pool", "dropout", "batch_norm", "init")
 
 
-def _option(default: Any, help: str, group: str, choices: Any = None, flag: str | None = None) -> Any:
-    return field(default=default, metadata={"help": help, "group": group, "choices": choices, "flag": flag})
+CLASSIFY, INPAINT = ("classify",), ("inpaint",)
+
+
+def _option(
+    default: Any,
+    help: str,
+    group: str,
+    choices: Any = None,
+    flag: str | None = None,
+    tasks: tuple[str, ...] | None = None,
+) -> Any:
+    """tasks : which read this option; None: all"""
+    metadata = {"help": help, "group": group, "choices": choices, "flag": flag, "tasks": tasks}
+    return field(default=default, metadata=metadata)
+
+
+def _task_defaults(name: Any) -> dict[str, Any]:
+    from dlkit.train.tasks import TASKS
+
+    return TASKS[name].defaults if name in TASKS.names() else {}
+
+
+def _tasks() -> list[str]:
+    from dlkit.train.tasks import TASKS  # they are made of a TrainConfig
+
+    return TASKS.names()
 
 
 @dataclass
 class TrainConfig:
     """One training run. None means: decide by the data or leave it to the model's or optimiser's own default."""
 
+    task: str = _option("classify", "What to learn.", "data", _tasks)
     data: str = _option("digits", "Data set: a name, or a path (image folder or zip, idx, npz, csv, HDF5).", "data")
-    image_size: int | None = _option(None, "Bring images to this many pixels each way.", "data")
+    image_size: int | None = _option(None, "Bring images to this many pixels each way.", "data", tasks=CLASSIFY)
     grey: bool | None = _option(None, "Read images as grey (or, --no-grey, as RGB).", "data")
-    label: str | None = _option(None, "Label column of a csv file.", "data")
+    label: str | None = _option(None, "Label column of a csv file.", "data", tasks=CLASSIFY)
+    classes: str | None = _option(None, "Only these classes, e.g. cat,dog.", "data", tasks=CLASSIFY)
+    limit_per_class: int | None = _option(None, "At most this many training examples of each.", "data", tasks=CLASSIFY)
+    dev_data: str | None = _option(None, "Validate on this data set instead.", "data", tasks=CLASSIFY)
+    test_data: str | None = _option(None, "Test on this data set instead.", "data", tasks=CLASSIFY)
     test_split: float = _option(0.2, "Share held back as test set where the data have none.", "data")
     val_split: float = _option(0.1, "Share of the training set held back for validation (0: none).", "data")
-    normalize: str = _option("standard", "Input normalisation, fitted on the training set.", "data", NORMALIZATIONS)
-    augment: str = _option("none", "Random changes, e.g. flip,crop=4,shift=0.1,rotate=10,scale=0.1,cutout=8.", "data")
-    mirror: str | None = _option(None, "Address to download a named data set from.", "data")
+    train_dev_split: float | None = _option(
+        None,
+        "Share of the training set held back beside the dev set, to tell variance from data mismatch (default: "
+        "--val-split with --dev-data, else 0).",
+        "data",
+        tasks=CLASSIFY,
+    )
+    normalize: str = _option(
+        "standard", "Input normalisation, fitted on the training set.", "data", NORMALIZATIONS, tasks=CLASSIFY
+    )
+    augment: str = _option(
+        "none", "Random changes, e.g. flip,crop=4,shift=0.1,rotate=10,scale=0.1,cutout=8.", "data", tasks=CLASSIFY
+    )
+    mirror: str | None = _option(None, "Address to download a named data set from.", "data", tasks=CLASSIFY)
 
     model: str | None = _option(
-        None, "Network, or your own: file.py:build (default: cnn for images, mlp for features).", "model", MODELS.names
+        None,
+        "Network, or your own: file.py:build (default: cnn for images, mlp for features).",
+        "model",
+        MODELS.names,
+        tasks=CLASSIFY,
     )
-    from_model: str | None = _option(None, "Start from the network in this ONNX file.", "model", flag="--from")
-    hidden: tuple[int, ...] | None = _option(None, "Hidden layer sizes of shallow and mlp, e.g. 128,64.", "model")
-    width: int | None = _option(None, "Filters of the first block of cnn.", "model")
-    activation: str | None = _option(None, "Activation of the hidden layers.", "model", ACTIVATIONS)
-    pool: str | None = _option(None, "Pooling of lenet5.", "model", ("average", "max"))
-    dropout: float | None = _option(None, "Probability that a unit is dropped while training.", "model")
-    batch_norm: bool | None = _option(None, "Batch normalisation in mlp.", "model")
-    init: str | None = _option(None, "Initial weights.", "model", INITS.names)
+    from_model: str | None = _option(
+        None, "Start from the network in this ONNX file.", "model", flag="--from", tasks=CLASSIFY
+    )
+    hidden: tuple[int, ...] | None = _option(
+        None, "Hidden layer sizes of shallow and mlp, e.g. 128,64.", "model", tasks=CLASSIFY
+    )
+    width: int | None = _option(None, "Filters of the first block, or of each scale of the filling network.", "model")
+    activation: str | None = _option(None, "Activation of the hidden layers.", "model", ACTIVATIONS, tasks=CLASSIFY)
+    pool: str | None = _option(None, "Pooling of lenet5.", "model", ("average", "max"), tasks=CLASSIFY)
+    dropout: float | None = _option(None, "Probability that a unit is dropped while training.", "model", tasks=CLASSIFY)
+    batch_norm: bool | None = _option(None, "Batch normalisation in mlp and vgg.", "model", tasks=CLASSIFY)
+    init: str | None = _option(None, "Initial weights.", "model", INITS.names, tasks=CLASSIFY)
+
+    crop_size: int = _option(96, "Side of the crops to learn filling from.", "inpaint", tasks=INPAINT)
+    mask_kind: str = _option("mixed", "What holes to learn to fill.", "inpaint", kinds, tasks=INPAINT)
+    depth: int | None = _option(
+        None, "How often the filling network halves the image (default: 5).", "inpaint", tasks=INPAINT
+    )
 
     epochs: int = _option(20, "Passes over the training set.", "training")
     batch_size: int = _option(64, "Examples per step.", "training")
@@ -69,9 +128,20 @@ class TrainConfig:
     decay: float = _option(0.1, "Rate or factor of the schedule's decay.", "training")
     decay_every: int = _option(10, "Epochs between the steps of the step schedule.", "training")
     warmup: float = _option(0.0, "Epochs of linear warm-up.", "training")
-    label_smoothing: float = _option(0.0, "Share of each target spread over all classes.", "training")
-    class_weights: str = _option("none", "Weight of each class in the loss.", "training", ("none", "balanced"))
+    label_smoothing: float = _option(0.0, "Share of each target spread over all classes.", "training", tasks=CLASSIFY)
+    class_weights: str = _option(
+        "none", "Weight of each class in the loss.", "training", ("none", "balanced"), tasks=CLASSIFY
+    )
     clip_norm: float = _option(0.0, "Largest norm of the whole gradient (0: no clipping).", "training")
+    metric: str = _option(
+        "accuracy",
+        "What makes an epoch the best: accuracy, loss, f1, recall, recall:CLASS, auc, ... (docs/practice.md).",
+        "training",
+        tasks=CLASSIFY,
+    )
+    satisfy: str | None = _option(
+        None, 'Conditions that go before it, e.g. "latency_ms<5,recall>=0.9".', "training", tasks=CLASSIFY
+    )
     patience: int = _option(0, "Stop after this many epochs without a better validation result (0: never).", "training")
     drop_last: bool = _option(False, "Leave out the last, smaller batch of an epoch.", "training")
 
@@ -85,6 +155,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for f in dataclasses.fields(self):
             setattr(self, f.name, _checked(f.name, getattr(self, f.name), _types()[f.name], f.metadata["choices"]))
+        self._check_task()
         at_least = {
             "epochs": 1,
             "batch_size": 1,
@@ -97,21 +168,29 @@ class TrainConfig:
             "decay_every": 1,
             "width": 1,
             "image_size": 1,
+            "limit_per_class": 1,
+            "crop_size": 8,
+            "depth": 1,
         }
         for name, least in at_least.items():
             if (value := getattr(self, name)) is not None and value < least:
                 raise ConfigError(f"{name} (={value}) must be at least {least}")
-        for name in ("test_split", "val_split", "label_smoothing", "dropout"):
+        for name in ("test_split", "val_split", "train_dev_split", "label_smoothing", "dropout"):
             if (value := getattr(self, name)) is not None and not 0 <= value < 1:
                 raise ConfigError(f"{name} (={value}) must be at least 0 and below 1")
-        for name, kind in (("data", "name or path"), ("out", "folder"), ("from_model", "path")):
+        for name, kind in (
+            ("data", "name or path"),
+            ("out", "folder"),
+            ("from_model", "path"),
+            ("classes", "list of names"),
+        ):
             if getattr(self, name) == "":
                 raise ConfigError(f"{name} is empty; give a {kind} or leave it out")
         if self.from_model is not None:
             for name in ("model", *MODEL_OPTIONS):
                 if getattr(self, name) is not None:
                     raise ConfigError(f"{name} was given, but the network comes from {self.from_model}; leave one out")
-        at_most = {"threads": 256, "width": 65_536, "image_size": 20_000}
+        at_most = {"threads": 256, "width": 65_536, "image_size": 20_000, "crop_size": 4096, "depth": 10}
         for name, most in at_most.items():
             if (value := getattr(self, name)) is not None and value > most:
                 raise ConfigError(f"{name} (={value}) must be at most {most}")
@@ -120,9 +199,30 @@ class TrainConfig:
         if self.hidden is not None and not (self.hidden and min(self.hidden) >= 1 and max(self.hidden) <= 1_000_000):
             raise ConfigError(f"hidden (={','.join(map(str, self.hidden))}) must be layer sizes from 1 to 1,000,000")
         self.learning_rate_schedule()
+        self._check_goal()
         from dlkit.data.augment import Augment
 
         Augment.parse(self.augment)
+
+    def _check_task(self) -> None:
+        """Raises : ConfigError for an option that the task does not read."""
+        for f in dataclasses.fields(self):
+            tasks = f.metadata["tasks"]
+            if tasks is not None and self.task not in tasks and getattr(self, f.name) != f.default:
+                flag = (f.metadata["flag"] or f.name).lstrip("-").replace("_", "-")
+                raise ConfigError(
+                    f"{f.name} was given, but task {self.task!r} does not use it; leave --{flag} out (it is an option of "
+                    f"--task {', '.join(tasks)})"
+                )
+
+    def _check_goal(self) -> None:
+        """Raises : ConfigError for an unknown metric or condition, or if there is nothing to measure them on."""
+        if (self.metric, self.satisfy) == ("accuracy", None):
+            return
+        self.goal()
+        if not self.val_split and self.dev_data is None:
+            name = "metric" if self.satisfy is None else "satisfy"
+            raise ConfigError(f"{name} was given, but val_split is 0; the best epoch is chosen on validation examples")
 
     # -- what it makes ----------------------------------------------------------------------------------------------
 
@@ -140,6 +240,11 @@ class TrainConfig:
             return open_classifier(network, self.from_model or "network").module(classes)
         options = {n: getattr(self, n) for n in MODEL_OPTIONS}
         return build_model(self.model or default_model(input_shape), input_shape, classes, **options)
+
+    def goal(self) -> Goal:
+        from dlkit.train.metrics import Goal
+
+        return Goal.parse(self.metric, self.satisfy)
 
     def optimizer_options(self) -> dict[str, Any]:
         options: dict[str, Any] = {"weight_decay": self.weight_decay}
@@ -169,12 +274,13 @@ class TrainConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], where: str = "configuration") -> TrainConfig:
+        """What is not given is the task's own default, then that of all tasks."""
         known = [f.name for f in dataclasses.fields(cls)]
         for name in values:
             if name not in known:
                 raise ConfigError(f"{where}: unknown option {name!r}{nearest(name, known)}")
         try:
-            return cls(**values)
+            return cls(**{**_task_defaults(values.get("task")), **values})
         except ConfigError as error:
             raise ConfigError(f"{where}: {error}") from None
 
@@ -197,6 +303,7 @@ def read_toml(path: str | os.PathLike) -> dict[str, Any]:
 _WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", list: "a list"}
 
 
+@functools.cache
 def _types() -> dict[str, Any]:
     return typing.get_type_hints(TrainConfig)
 

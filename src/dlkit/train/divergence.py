@@ -12,10 +12,10 @@ from dlkit.nn import Module, observe_modules
 from dlkit.tensor import Tensor
 
 
-def first_bad_place(model: Module, x: Tensor) -> str:
+def first_bad_place(model: Module, *inputs: Tensor) -> str:
     """Where NaN or infinity first appears: in the input, in a parameter, or in the output of a layer."""
-    finite = kernels(x.device).all_finite
-    if not finite(x.data):
+    finite = kernels(inputs[0].device).all_finite
+    if not all(finite(x.data) for x in inputs):
         return "the input batch itself (check the data and its normalisation)"
     names = {id(m): n or "the network" for n, m in model.named_modules()}
     found: list[str] = []
@@ -28,7 +28,7 @@ def first_bad_place(model: Module, x: Tensor) -> str:
         found.append(f"the {bad[0]} of layer {layer}, after the last update" if bad else f"the output of layer {layer}")
 
     with tape.no_grad(), observe_modules(on_module):
-        model(x)
+        model(*inputs)
     return found[0] if found else "the loss, not in any layer"
 
 

@@ -1,4 +1,4 @@
-"""Training: epochs of mini-batches, validation, checkpoints.
+"""Training: epochs of mini-batches, validation, checkpoints. What is learned is the task's business (dlkit.train.tasks).
 
 All randomness of step i in epoch e follows from (seed, e, i), so the state of a run is its weights, its optimiser and
 how far it has come; a run resumed in the middle of an epoch continues bit for bit.
@@ -15,27 +15,21 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-
-from dlkit import nn, ops, random
+from dlkit import nn, random
 from dlkit.backends import BACKENDS, current_backend, kernels, use_backend
-from dlkit.data import Dataset, Source, Subset, load, stratified_split
-from dlkit.data.augment import Augment
-from dlkit.data.loader import Loader
 from dlkit.data.names import KNOWN
-from dlkit.data.normalize import Normalizer
-from dlkit.errors import CheckpointError, ConfigError, DataError, DivergedError
-from dlkit.models.user import UserModel, check_classifier, is_user_model
+from dlkit.errors import CheckpointError, DivergedError
+from dlkit.models.user import UserModel
 from dlkit.optim import OPTIMIZERS, Optimizer, clip_gradients
 from dlkit.tensor import Tensor
 from dlkit.threads import set_num_threads
 from dlkit.train.checkpoint import Checkpoint, load_checkpoint
-from dlkit.train.config import TrainConfig, default_model
+from dlkit.train.config import TrainConfig
 from dlkit.train.divergence import advice, first_bad_place, is_finite
-from dlkit.train.evaluation import Evaluation, evaluate
 from dlkit.train.files import remove_leftovers, write_atomically
 from dlkit.train.origin import Origin
 from dlkit.train.run import RunFolder
+from dlkit.train.tasks import TASKS, Data, Task
 
 _WEIGHTS, _DROPOUT = 4, 5  # branches of the tree of random numbers; the data pipeline has 0 to 3
 
@@ -56,16 +50,15 @@ class Silent:
 
 @dataclass
 class State:
-    """How far a run has come. `batch` batches of epoch `epoch` are done; sums run over them."""
+    """How far a run has come. `batch` batches of epoch `epoch` are done; the task's sums run over them."""
 
     epoch: int = 0
     batch: int = 0
-    loss_sum: float = 0.0
-    correct: int = 0
-    seen: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     best_epoch: int = -1
-    best_score: tuple[float, float] | None = None  # (validation accuracy, -validation loss)
+    best_score: tuple[float, ...] | None = None
+    costs: dict[str, Any] | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
     finished: bool = False
 
@@ -73,24 +66,36 @@ class State:
     def from_dict(cls, saved: dict[str, Any], path: Path) -> State:
         """Raises : CheckpointError if `saved` is not what `asdict` made of a State."""
         try:
+            if "loss_sum" in saved:  # as written when classification was the only task
+                rest = {k: v for k, v in saved.items() if k not in ("loss_sum", "correct", "seen")}
+                sums = {"loss": saved["loss_sum"], "correct": saved["correct"], "seen": saved["seen"]}
+                best = saved["best_score"]  # with validation: accuracy, -loss
+                validated = best and "val_loss" in saved["history"][-1]
+                saved = {**rest, "sums": sums, "best_score": [1.0, *best] if validated else best}
             state = cls(**saved)
-            if min(state.epoch, state.batch, state.seen) < 0 or len(state.history) != state.epoch:
+            if min(state.epoch, state.batch) < 0 or len(state.history) != state.epoch:
                 raise ValueError(f"epoch {state.epoch}, {len(state.history)} of them in the history")
+            if not isinstance(state.sums, dict):
+                raise ValueError(f"sums are {state.sums!r}")
             state.best_score = tuple(state.best_score) if state.best_score else None  # type: ignore[assignment]
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, KeyError) as error:
             raise CheckpointError(f"{path}: its training state is damaged ({error})") from None
         return state
+
+    def add(self, sums: dict[str, float]) -> None:
+        for name, value in sums.items():
+            self.sums[name] = self.sums.get(name, 0) + value
 
 
 @dataclass
 class TrainResult:
-    """What a training came to. `stopped` is "finished", "early" or "interrupted"."""
+    """What a training came to. `stopped` is "finished", "early" or "interrupted".
 
-    test_accuracy: float | None
-    test_loss: float | None
-    val_accuracy: float | None
-    val_loss: float | None
-    train_loss: float | None
+    metrics : test_<quantity> and val_<quantity> of the task, of the best network (None where there was no such data),
+        train_loss of the last epoch; each is an attribute too: `result.test_accuracy`
+    """
+
+    metrics: dict[str, Any]
     epochs: int
     best_epoch: int
     seconds: float
@@ -102,8 +107,14 @@ class TrainResult:
     run: str
     notes: list[str]
 
+    def __getattr__(self, name: str) -> Any:
+        if name != "metrics" and name in self.metrics:
+            return self.metrics[name]
+        raise AttributeError(f"TrainResult has no {name!r}")
+
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        rest = asdict(self)
+        return {**rest.pop("metrics"), **rest}
 
 
 class Trainer:
@@ -116,19 +127,19 @@ class Trainer:
     def __init__(
         self,
         config: TrainConfig,
-        dataset: Dataset | None = None,
+        dataset: Data | None = None,
         device: str | None = None,
         network: bytes | None = None,
     ):
-        if dataset is None and config.data not in KNOWN and Path(config.data).exists():
-            config = replace(config, data=str(Path(config.data).absolute()))  # the run may be opened from elsewhere
+        if dataset is None:
+            config = _with_absolute_paths(config)
         origin: Origin | None = None
         if config.from_model is not None:
             config = replace(config, from_model=str(Path(config.from_model).absolute()))
             origin = Origin.open(config.from_model or "", network)
             config = origin.adapted(config)
-        self.user_model = UserModel.parse(config.model) if config.model and is_user_model(config.model) else None
-        self.source: str | None = None  # the checksum of that file
+        self.user_model = UserModel.of(config.model)
+        self.source: str | None = None  # the checksum of the user's file
         if self.user_model is not None:
             config = replace(config, model=str(self.user_model))
             self.source = self.user_model.checksum()
@@ -138,37 +149,14 @@ class Trainer:
             use_backend(config.backend)
         self.device = device or (BACKENDS[config.backend].device if config.backend else "cpu")
         self.dataset = dataset or load_data(config)
-        if len(self.dataset.classes) < 2:
-            raise DataError(
-                f"{config.data}: all examples are of one class, {self.dataset.classes[0]!r}; at least two are needed"
-            )
-        if origin is not None:
-            origin.check(self.dataset.train.shape)
-        self.model_name = origin.name if origin else config.model or default_model(self.dataset.train.shape)
-        if self.user_model is not None:
-            self.model_name = self.user_model.path.stem
-        self.train_source, self.val_source = split_validation(self.dataset, config)
-        self.normalizer = (origin.normalizer if origin else None) or Normalizer.fit(
-            self.train_source, config.normalize, config.seed
-        )
-        self.loader = Loader(
-            self.train_source,
-            min(config.batch_size, len(self.train_source)),
-            normalizer=self.normalizer,
-            augment=Augment.parse(config.augment),
-            seed=config.seed,
-            drop_last=config.drop_last,
-        )
+        self.task: Task = TASKS[config.task](config, self.dataset, origin)
+        self.loader = self.task.loader
         with random.using(random.derive(config.seed, _WEIGHTS)):
-            self.model = config.build(self.dataset.train.shape, len(self.dataset.classes), self.network).to(self.device)
-        if self.user_model is not None:
-            check_classifier(self.model, self.dataset.train.shape, len(self.dataset.classes), str(self.user_model))
+            self.model = self.task.build(config, self.task.input_shape, len(self.task.classes), self.network)
+        self.model = self.model.to(self.device)
         self.optimizer: Optimizer = OPTIMIZERS[config.optimizer](self.model.parameters(), **config.optimizer_options())
         self.base_lr = self.optimizer.lr
         self.schedule = config.learning_rate_schedule()
-        self.loss = nn.CrossEntropyLoss(
-            class_weights(config, self.train_source, len(self.dataset.classes)), config.label_smoothing
-        )
         self.has_dropout = any(
             (isinstance(m, nn.Dropout) and m.p > 0) or getattr(m, "draws", False) for m in self.model.modules()
         )
@@ -194,14 +182,14 @@ class Trainer:
             raise CheckpointError(f"{path}: this run has had {begun} epochs; give a larger --epochs to go on")
         checkpoint.check_source()
         trainer = cls(config, network=checkpoint.network)
-        if trainer.dataset.classes != checkpoint.classes or trainer.dataset.train.shape != checkpoint.input_shape:
+        if trainer.task.classes != checkpoint.classes or trainer.task.input_shape != checkpoint.input_shape:
             raise CheckpointError(f"{path}: the data set {trainer.config.data!r} has changed since this run began")
         try:
             trainer.model.load_state_dict(checkpoint.model_state)
             trainer.optimizer.load_state_dict(checkpoint.optimizer_state)
         except (CheckpointError, KeyError, ValueError) as error:
             raise CheckpointError(f"{run.last}: does not fit the run it belongs to ({error})") from None
-        trainer.normalizer = trainer.loader.normalizer = checkpoint.normalizer
+        trainer.task.restore(checkpoint.normalizer)
         trainer.state, trainer.run = state, run
         if trainer._is_stale():
             raise CheckpointError(
@@ -213,19 +201,21 @@ class Trainer:
 
     # -- training ----------------------------------------------------------------------------------------------------
 
-    def fit(self, progress: Progress | None = None) -> TrainResult:
-        """Trains to the end, to early stopping, or to Ctrl-C; writes the run folder; tests the best network.
+    def fit(self, progress: Progress | None = None, test: bool = True) -> TrainResult:
+        """Trains to the end, to early stopping, or to Ctrl-C; writes the run folder; tests the best network, if `test`.
 
         Raises : DivergedError if the loss becomes NaN or infinite, OutputError if the run cannot be written.
         """
         progress = progress or Silent()
         if self.run is None:
-            self.run = RunFolder.create(self.config, self.dataset.name, self.model_name)
+            self.run = RunFolder.create(self.config, self.dataset.name, self.task.model_name)
             if self.user_model is not None:
                 write_atomically(self.run.path / "model.py", self.user_model.text())
         else:
             remove_leftovers(self.run.path)
             self.run.write_config(self.config)
+        if self.state.costs is None:
+            self.state.costs = self.task.costs(self.model)
         self.save()
         progress.start(self)
         stopped = "finished"
@@ -242,7 +232,7 @@ class Trainer:
                     stopped = "interrupted"
                     break
         self.save()
-        result = self._finish(stopped)
+        result = self._finish(stopped, test)
         if stopped != "interrupted":  # only now: interrupted in its last test, a run can be resumed to repeat that
             self.state.finished = True
             self.save()
@@ -278,8 +268,8 @@ class Trainer:
         state, began = self.state, time.perf_counter()
         before = state.seconds
         self.model.train()
-        for x, labels in self.loader.epoch(state.epoch, state.batch):
-            loss = self._step(x, labels)
+        for batch in self.loader.epoch(state.epoch, state.batch):
+            loss = self._step(batch)
             state.batch += 1
             state.seconds = before + time.perf_counter() - began
             progress.step(self, state.batch, len(self.loader), loss)
@@ -287,41 +277,38 @@ class Trainer:
                 return False
         return True
 
-    def _step(self, x: np.ndarray, labels: np.ndarray) -> float:
+    def _step(self, batch: Any) -> float:
         """One forward, backward and update."""
         state, config = self.state, self.config
         done = state.epoch * len(self.loader) + state.batch
         self.optimizer.lr = self.base_lr * self.schedule.factor(
             done, len(self.loader), config.epochs * len(self.loader)
         )
-        batch = Tensor(x, device=self.device)
+        inputs = self.task.inputs(batch, self.device)
         if self.has_dropout:
             with random.using(random.derive(config.seed, _DROPOUT, state.epoch, state.batch)):
-                logits = self.model(batch)
+                y = self.model(*inputs)
         else:
-            logits = self.model(batch)
-        loss = self.loss(logits, labels)
+            y = self.model(*inputs)
+        loss = self.task.loss(y, batch)
         value = loss.item()
         if not is_finite(value):
-            raise self._diverged(value, batch)
+            raise self._diverged(value, inputs)
         objective = loss + nn.l2_penalty(self.model.parameters(), config.l2) if config.l2 else loss
         self.optimizer.zero_grad()
         objective.backward()
         if config.clip_norm:
             clip_gradients(self.optimizer.parameters, config.clip_norm)
         self.optimizer.step()
-        predicted = ops.argmax(logits.detach(), axis=-1).numpy()
-        state.loss_sum += value * len(labels)
-        state.correct += int((predicted == labels).sum())
-        state.seen += len(labels)
+        state.add(self.task.sums(y, batch, value))
         return value
 
-    def _diverged(self, value: float, batch: Tensor | None) -> DivergedError:
+    def _diverged(self, value: float, inputs: tuple[Tensor, ...] | None) -> DivergedError:
         state = self.state
-        if batch is None:
+        if inputs is None:
             where = f"the weights became useless (loss {value}) by the last update of epoch {state.epoch + 1}"
         else:
-            place = first_bad_place(self.model, batch)
+            place = first_bad_place(self.model, *inputs)
             where = f"the loss became {value} in epoch {state.epoch + 1}, batch {state.batch + 1}, first in {place}"
         kept = f" and dlkit train --resume {self.run}, which goes on from the last good epoch" if self.run else ""
         return DivergedError(f"{where}; {advice(self.optimizer.lr, self.config.clip_norm)}{kept}")
@@ -336,23 +323,21 @@ class Trainer:
         row: dict[str, Any] = {
             "epoch": state.epoch + 1,
             "lr": self.optimizer.lr,
-            "train_loss": state.loss_sum / max(state.seen, 1),
-            "train_accuracy": state.correct / max(state.seen, 1),
+            **self.task.train_row(state.sums),
         }
-        if self.val_source is not None:
-            val = self.evaluate(self.val_source)
-            if not is_finite(val.loss):
-                raise self._diverged(val.loss, None)
-            row |= {"val_loss": val.loss, "val_accuracy": val.accuracy}
-            score = (val.accuracy, -val.loss)
-        else:
-            score = (0.0, float(state.epoch))  # without validation the newest is the best
+        val = self.task.validate(self.model, self.device, self.run.path)
+        if val is not None:
+            if not is_finite(val["val_loss"]):
+                raise self._diverged(val["val_loss"], None)
+            row |= val
+        # without validation the newest is the best
+        score = (0.0, float(state.epoch)) if val is None else self.task.score({**row, **(state.costs or {})})
         better = state.best_score is None or score > state.best_score
         if better:
             state.best_epoch, state.best_score = state.epoch + 1, score
         state.history.append(row)
         state.epoch, state.batch = state.epoch + 1, 0
-        state.loss_sum, state.correct, state.seen = 0.0, 0, 0
+        state.sums = {}
         state.seconds += time.perf_counter() - began
         if better:
             self._checkpoint(with_state=False).save(self.run.best)
@@ -361,20 +346,18 @@ class Trainer:
         return row
 
     def _is_stale(self) -> bool:
-        patience = self.config.patience
-        return bool(patience and self.val_source is not None and self.state.epoch - self.state.best_epoch >= patience)
+        patience, history = self.config.patience, self.state.history
+        validated = bool(history) and "val_loss" in history[-1]
+        return bool(patience and validated and self.state.epoch - self.state.best_epoch >= patience)
 
     # -- its pieces ----------------------------------------------------------------------------------------------------
-
-    def evaluate(self, source: Source) -> Evaluation:
-        return evaluate(self.model, source, self.normalizer, device=self.device)
 
     def _checkpoint(self, with_state: bool) -> Checkpoint:
         return Checkpoint(
             self.config,
-            self.dataset.classes,
-            self.dataset.train.shape,
-            self.normalizer,
+            self.task.classes,
+            self.task.input_shape,
+            self.task.normalizer,
             self.model.state_dict(),
             self.optimizer.state_dict() if with_state else {},
             asdict(self.state) if with_state else None,
@@ -389,7 +372,7 @@ class Trainer:
 
     def remarks(self) -> list[str]:
         """What a user should know about the data and the network before training starts."""
-        own = self.origin.remarks(self.dataset.classes) if self.origin else []
+        own = self.origin.remarks(self.task.classes) if self.origin else []
         return [*self.dataset.remarks(), *own]
 
     def save(self) -> None:
@@ -397,22 +380,26 @@ class Trainer:
         assert self.run is not None
         self._checkpoint(with_state=True).save(self.run.last)
 
-    def _finish(self, stopped: str) -> TrainResult:
+    def _metrics(self) -> dict[str, Any]:
+        """The best epoch's validation, the last epoch's loss; the test is still to come."""
+        history, best = self.state.history, self.state.best_epoch
+        row = history[best - 1] if 0 < best <= len(history) else {}
+        metrics: dict[str, Any] = {f"test_{q}": None for q in self.task.quantities}
+        metrics |= {f"val_{q}": row.get(f"val_{q}") for q in self.task.quantities}
+        metrics |= {"train_loss": history[-1].get("train_loss") if history else None, **(self.state.costs or {})}
+        return metrics | (self.task.verdict({**row, **(self.state.costs or {})}) if "val_loss" in row else {})
+
+    def _finish(self, stopped: str, test: bool) -> TrainResult:
         assert self.run is not None
         state = self.state
-        last = state.history[-1] if state.history else {}
         result = TrainResult(
-            test_accuracy=None,
-            test_loss=None,
-            val_accuracy=last.get("val_accuracy"),
-            val_loss=last.get("val_loss"),
-            train_loss=last.get("train_loss"),
+            metrics=self._metrics(),
             epochs=state.epoch,
             best_epoch=state.best_epoch,
             seconds=state.seconds,
             parameters=self.model.parameter_count(),
             data=self.dataset.name,
-            model=self.model_name,
+            model=self.task.model_name,
             backend=current_backend(self.device),
             stopped=stopped,
             run=str(self.run),
@@ -422,55 +409,29 @@ class Trainer:
             return result
         if self.run.best.exists() and (state.best_epoch != state.epoch or state.batch):
             self.model.load_state_dict(load_checkpoint(self.run.best).model_state)
-        if state.best_epoch > 0 and state.best_epoch <= len(state.history):
-            best = state.history[state.best_epoch - 1]
-            result.val_accuracy, result.val_loss = best.get("val_accuracy"), best.get("val_loss")
-        if self.dataset.test is not None and len(self.dataset.test):
-            test = self.evaluate(self.dataset.test)
-            result.test_accuracy, result.test_loss = test.accuracy, test.loss
+        if test:
+            result.metrics |= self.task.test(self.model, self.device, self.run.path)
         self.run.write_json("metrics.json", result.to_dict())
         if len(state.history) > 0:
             from dlkit.train.pictures import save_curves
 
-            save_curves(state.history, self.run.path / "curves.png")
+            save_curves(state.history, self.task.quantities, self.run.path / "curves.png")
         return result
 
 
-def load_data(config: TrainConfig) -> Dataset:
-    size = None if config.image_size is None else (config.image_size, config.image_size)
-    return load(
-        config.data,
-        image_size=size,
-        grey=config.grey,
-        label=config.label,
-        test_split=config.test_split,
-        seed=config.seed,
-        mirror=config.mirror,
-    )
+def _with_absolute_paths(config: TrainConfig) -> TrainConfig:
+    """The run may be opened from elsewhere."""
+    changes: dict[str, Any] = {}
+    for name in ("data", "dev_data", "test_data"):
+        what = getattr(config, name)
+        if what is not None and what not in KNOWN and Path(what).exists():
+            changes[name] = str(Path(what).absolute())
+    return replace(config, **changes)
 
 
-def split_validation(dataset: Dataset, config: TrainConfig) -> tuple[Source, Source | None]:
-    """(training, validation) from the training set; None if none is wanted.
-
-    Raises : ConfigError if the split would leave nothing on one side.
-    """
-    if not config.val_split:
-        return dataset.train, None
-    keep, held = stratified_split(dataset.train.labels, config.val_split, config.seed)
-    if not len(keep) or not len(held):
-        raise ConfigError(
-            f"val_split (={config.val_split}) of {len(dataset.train)} examples leaves nothing on one side; "
-            "use --val-split 0"
-        )
-    return Subset(dataset.train, keep), Subset(dataset.train, held)
-
-
-def class_weights(config: TrainConfig, source: Source, classes: int) -> np.ndarray | None:
-    """For "balanced": N / (K · count of the class), so that each class weighs the same in sum."""
-    if config.class_weights == "none":
-        return None
-    counts = np.bincount(source.labels, minlength=classes)
-    return len(source) / (classes * np.maximum(counts, 1))
+def load_data(config: TrainConfig) -> Any:
+    """The data that the run's task reads."""
+    return TASKS[config.task].load(config)
 
 
 def train(config: TrainConfig, progress: Progress | None = None) -> TrainResult:

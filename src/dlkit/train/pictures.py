@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,10 @@ import numpy as np
 from dlkit.train.files import save_atomically
 
 
-def _figure(width: float, height: float) -> Any:
+def _figure(width: float, height: float, layout: Any = "constrained") -> Any:
     from matplotlib.figure import Figure  # not pyplot: no window system is touched, no global state kept
 
-    return Figure(figsize=(width, height), layout="constrained")
+    return Figure(figsize=(width, height), layout=layout)
 
 
 def _save(figure: Any, path: Path) -> None:
@@ -28,17 +30,18 @@ def _save(figure: Any, path: Path) -> None:
         save_atomically(path, lambda name: figure.savefig(name, dpi=120))
 
 
-def save_curves(history: list[dict[str, Any]], path: Path) -> None:
-    """Loss and accuracy over the epochs, training and validation."""
-    figure = _figure(9, 3.6)
+def save_curves(history: list[dict[str, Any]], quantities: dict[str, str], path: Path) -> None:
+    """Each quantity over the epochs, training and validation. quantities : name -> unit; shares are shown in %"""
+    figure = _figure(4.5 * len(quantities), 3.6)
     epochs = [row["epoch"] for row in history]
-    for axes, quantity, scale in zip(figure.subplots(1, 2), ("loss", "accuracy"), (1, 100)):
+    for axes, (quantity, unit) in zip(figure.subplots(1, len(quantities), squeeze=False)[0], quantities.items()):
+        scale = 100 if unit == "%" else 1
         for part, style in (("train", "o-"), ("val", "s--")):
             if f"{part}_{quantity}" in history[0]:
                 label = {"train": "training", "val": "validation"}[part]
                 axes.plot(epochs, [scale * row[f"{part}_{quantity}"] for row in history], style, ms=3, label=label)
         axes.set_xlabel("epoch")
-        axes.set_ylabel(quantity + (" (%)" if scale == 100 else ""))
+        axes.set_ylabel(f"{quantity} ({unit})" if unit else quantity)
         axes.grid(alpha=0.3)
         axes.legend()
         axes.xaxis.get_major_locator().set_params(integer=True)
@@ -95,6 +98,55 @@ def save_mistakes(images: np.ndarray, captions: list[str], path: Path) -> None:
     _save(figure, path)
 
 
+@dataclass
+class SheetRow:
+    """images : uint8 [N, H, W, C]; marked : which get a red frame."""
+
+    title: str
+    images: np.ndarray
+    captions: list[str]
+    marked: list[bool]
+
+
+def save_sheet(rows: list[SheetRow], columns: int, path: Path) -> None:
+    """A contact sheet: rows of small pictures, what they have in common written at their left."""
+    count = max(len(rows), 1)
+    width, height = 1.0 + 1.25 * columns, 1.7 * count
+    figure = _figure(width, height, None)  # a hundred axes of one size need no layout to be solved for
+    for i, row in enumerate(rows):
+        top = 1 - i / count
+        figure.text(0.5 / width, top - 1.02 / height, row.title, ha="center", va="center", fontsize=8)
+        for j, (image, caption, marked) in enumerate(zip(row.images, row.captions, row.marked)):
+            axes = figure.add_axes(((1.0 + 1.25 * j) / width, top - 1.6 / height, 1.15 / width, 1.15 / height))
+            grey = image.shape[-1] == 1
+            axes.imshow(image[..., 0] if grey else image, cmap="gray" if grey else None, vmin=0, vmax=255)
+            axes.set(xticks=[], yticks=[])
+            axes.set_title(caption, fontsize=7, pad=3)
+            axes.spines[:].set(visible=marked, color="red", linewidth=2)
+    if not rows:
+        figure.suptitle("no mistakes")
+    _save(figure, path)
+
+
+def save_fillings(rows: Sequence[tuple[np.ndarray, ...]], path: Path) -> None:
+    """Rows of pictures beside each other, float in 0..1 [H, W, C], pixel for pixel."""
+    from PIL import Image
+
+    gap = 4
+    height = sum(row[0].shape[0] + gap for row in rows) - gap
+    width = max(sum(picture.shape[1] + gap for picture in row) for row in rows) - gap
+    sheet = np.full((height, width, rows[0][0].shape[2]), 255, np.uint8)
+    top = 0
+    for row in rows:
+        left = 0
+        for picture in row:
+            h, w = picture.shape[:2]
+            sheet[top : top + h, left : left + w] = np.rint(255 * picture)
+            left += w + gap
+        top += row[0].shape[0] + gap
+    save_atomically(path, lambda name: Image.fromarray(sheet.squeeze()).save(name))
+
+
 def save_gradients(
     layers: list[str], signal: list[float], weight: list[float | None], gradient: list[float | None], path: Path
 ) -> None:
@@ -116,6 +168,63 @@ def save_gradients(
         axes.grid(alpha=0.3)
     left.set_yticks(rows, layers)
     left.invert_yaxis()  # the input is at the top, as in the tables
+    _save(figure, path)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One vertical axis: marks (height from 0 to 1, text) and the height at which each line crosses it."""
+
+    name: str
+    marks: list[tuple[float, str]]
+    places: list[float]
+
+
+def save_parallel_coordinates(axes: list[Axis], scores: list[float | None], label: str, path: Path) -> None:
+    """A line for each trial across the axes of what was varied, ending at its score; None: grey, without one."""
+    known = [s for s in scores if s is not None]
+    low, high = min(known, default=0.0), max(known, default=1.0)
+    span = high - low or 1.0
+    ends = [(low, 0.0), (high, 1.0)] if high > low else [(low, 0.5)]
+    columns = [*axes, Axis(label, [(at, f"{value:.4g}") for value, at in ends], [])]
+    figure = _figure(1.7 * len(columns) + 1, 4.4)
+    plot = figure.subplots()
+    colours = _colormap("viridis")
+    for i in sorted(range(len(scores)), key=lambda i: (scores[i] is not None, scores[i])):  # the best on top
+        score = scores[i]
+        heights = [axis.places[i] for axis in axes]
+        if score is None:
+            plot.plot(range(len(heights)), heights, color="0.8", lw=1)
+            continue
+        share = (score - low) / span if high > low else 0.5
+        plot.plot(range(len(columns)), [*heights, share], color=colours(share), lw=3 if score == high else 1.2)
+    for x, axis in enumerate(columns):
+        plot.axvline(x, color="0.3", lw=0.8)
+        for height, text in axis.marks:
+            plot.text(x + 0.03, height, text, fontsize=8, va="center", bbox={"fc": "white", "ec": "none", "pad": 0.8})
+    plot.set_xticks(range(len(columns)), [axis.name for axis in columns])
+    plot.set_yticks([])
+    plot.set_xlim(-0.15, len(columns) - 0.55)
+    plot.spines[:].set_visible(False)
+    _save(figure, path)
+
+
+def _colormap(name: str) -> Any:
+    import matplotlib
+
+    return matplotlib.colormaps[name]
+
+
+def save_bars(values: dict[str, float], label: str, path: Path) -> None:
+    """A horizontal bar for each name, the longest at the top."""
+    names = sorted(values, key=lambda name: values[name])
+    figure = _figure(6, 0.45 * len(names) + 1.2)
+    plot = figure.subplots()
+    bars = plot.barh(names, [values[n] for n in names])
+    plot.bar_label(bars, [f"{values[n]:.2f}" for n in names], padding=3, fontsize=9)
+    plot.set_xlabel(label)
+    plot.set_xlim(0, 1.15 * max(values.values()))
+    plot.spines[["top", "right"]].set_visible(False)
     _save(figure, path)
 
 

@@ -5,7 +5,7 @@ last.safetensors    where training stands; `dlkit train --resume` goes on from i
 best.safetensors    the network of the best epoch; evaluate and predict use it
 history.csv         one line per epoch
 metrics.json        the result
-curves.png          loss and accuracy over the epochs
+curves.png          loss and accuracy, or what else the task measures, over the epochs
 model.py            what the user's file with the network held, where one was given; kept to be read, never run
 """
 
@@ -21,6 +21,7 @@ from dlkit.errors import CheckpointError, ConfigError
 from dlkit.train.checkpoint import Checkpoint, load_checkpoint
 from dlkit.train.config import TrainConfig
 from dlkit.train.files import finite, says_why, write_atomically
+from dlkit.train.tasks import TASKS
 
 FILES = ("config.toml", "history.csv", "metrics.json", "curves.png", "model.py")
 
@@ -56,12 +57,17 @@ class RunFolder:
             with says_why(run.path):
                 run.path.mkdir(parents=True, exist_ok=True)
         else:
-            base = Path("runs")
-            with says_why(base):
-                base.mkdir(exist_ok=True)
-                run = cls._next(base, f"{data_name}-{model_name}")
+            run = cls.free(f"{data_name}-{model_name}")
         run.write_config(config)
         return run
+
+    @classmethod
+    def free(cls, name: str) -> RunFolder:
+        """A new folder, the next free runs/NAME-NUMBER.  Raises : OutputError if it cannot be made."""
+        base = Path("runs")
+        with says_why(base):
+            base.mkdir(exist_ok=True)
+            return cls._next(base, name)
 
     @classmethod
     def _next(cls, base: Path, name: str) -> RunFolder:
@@ -86,9 +92,18 @@ class RunFolder:
             raise CheckpointError(f"{path}: no run here (neither last.safetensors nor best.safetensors)")
         return run
 
-    def load_best(self) -> Checkpoint:
-        """The best epoch's network; before any epoch was better than none, the last state."""
-        return load_checkpoint(self.best if self.best.exists() else self.last)
+    def load_best(self, task: str = "classify") -> Checkpoint:
+        """The best epoch's network; before any epoch was better than none, the last state.
+
+        Raises : CheckpointError if it was trained for another task.
+        """
+        checkpoint = load_checkpoint(self.best if self.best.exists() else self.last)
+        if (found := checkpoint.config.task) != task:
+            raise CheckpointError(
+                f"{self.path}: a network of `dlkit train --task {found}`, for {TASKS[found].used_by}; "
+                f"one of --task {task} is needed here"
+            )
+        return checkpoint
 
     def write_config(self, config: TrainConfig) -> None:
         write_atomically(self.path / "config.toml", config.to_toml())

@@ -1,0 +1,130 @@
+"""One process at work on a search: takes a trial, trains it, writes down what came of it, takes the next.
+
+`python -m dlkit.search.worker FOLDER` is what `--jobs` starts beside the first one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dlkit import threads
+from dlkit.errors import ConfigError, DivergedError, DlkitError, UsageError
+from dlkit.search.study import SearchFolder, Trial
+from dlkit.train.config import TrainConfig
+from dlkit.train.loop import Trainer, load_data
+
+if TYPE_CHECKING:
+    import optuna
+
+WAIT = 0.2  # seconds between two looks at what other processes do
+
+
+def work(
+    folder: SearchFolder, watch: Callable[[], None] = lambda: None, wanted: Callable[[], bool] = lambda: True
+) -> bool:
+    """Takes trials until all are done, also by other processes; False if it was interrupted before.
+
+    watch : called after every trial, and now and then while others are at work.  wanted : asked before every trial.
+    """
+    share, data = threads.num_threads(), _LastData()
+    while wanted():
+        claimed = folder.claim()
+        if claimed is None:
+            if not folder.unfinished():
+                return True
+            time.sleep(WAIT)
+        elif not _train(folder, *claimed, share, data):
+            return False
+        watch()
+    return False
+
+
+def _train(folder: SearchFolder, handle: optuna.Trial, trial: Trial, all_threads: int, data: _LastData) -> bool:
+    """Trains one trial; False if it was interrupted and is to be repeated."""
+    out = folder.trial_folder(trial.number)
+    shutil.rmtree(out, ignore_errors=True)  # of a process that was killed
+    definition = folder.definition
+    at_once = max(1, (definition.config({}).threads or all_threads) // folder.workers())
+    watcher = _Watcher(handle, definition.method == "halving")
+    try:
+        config = definition.config(trial.values, out, at_once)
+        trainer = Trainer(config, data(config))
+        result = trainer.fit(watcher, test=False)
+    except DivergedError as error:
+        trial.state, trial.why = "failed", str(error).partition("; ")[0]
+    except UsageError as error:
+        raise ConfigError(f"trial {trial.number} ({_text(trial.values)}): {error}") from None
+    else:
+        if result.stopped == "interrupted" and not watcher.pruned:
+            return False
+        if trainer.state.best_score is None or "val_loss" not in trainer.state.history[0]:
+            raise ConfigError("a search compares trials by their validation results, but nothing is held back for that")
+        trial.state = "pruned" if watcher.pruned else "complete"
+        trial.score = trainer.state.best_score
+        trial.row = trainer.state.history[trainer.state.best_epoch - 1]
+        trial.epochs, trial.seconds = trainer.state.epoch, trainer.state.seconds
+    (out / "last.safetensors").unlink(missing_ok=True)  # a finished trial is used, not gone on with
+    folder.finish(handle, trial)
+    return True
+
+
+class _Watcher:
+    """Reports every epoch to Optuna's pruner, where there is one, and ends the training when it says so."""
+
+    def __init__(self, handle: optuna.Trial, prunes: bool):
+        self.handle, self.prunes, self.pruned = handle, prunes, False
+
+    def start(self, trainer: Trainer) -> None: ...
+
+    def step(self, trainer: Trainer, batch: int, batches: int, loss: float) -> None: ...
+
+    def epoch(self, trainer: Trainer, row: dict[str, Any]) -> None:
+        if self.prunes and "val_loss" in row and trainer.state.epoch < trainer.config.epochs:
+            self.handle.report(trainer.task.score(row)[0], trainer.state.epoch)
+            if self.handle.should_prune():
+                self.pruned = True
+                trainer.stop()
+
+
+class _LastData:
+    """The data set, read again only if what is read changes from one trial to the next."""
+
+    def __init__(self) -> None:
+        self.key: tuple = ()
+        self.data: Any = None
+
+    def __call__(self, config: TrainConfig) -> Any:
+        names = [f.name for f in dataclasses.fields(config) if f.metadata["group"] == "data"]
+        key = (config.seed, *(getattr(config, name) for name in names))
+        if key != self.key:
+            self.key, self.data = key, load_data(config)
+        return self.data
+
+
+def _text(values: dict[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in values.items())
+
+
+def main(path: str) -> int:
+    """Works until all is done or the process that started this one is gone."""
+    parent = os.getppid()
+    try:
+        with SearchFolder.open(Path(path)) as folder:
+            work(folder, wanted=lambda: os.getppid() == parent)
+    except KeyboardInterrupt:
+        return 130
+    except DlkitError as error:
+        print(f"dlkit: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
