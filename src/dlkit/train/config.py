@@ -19,6 +19,7 @@ from dlkit.backends import BACKENDS
 from dlkit.data.holes import kinds
 from dlkit.errors import ConfigError
 from dlkit.models import MODELS, build_model
+from dlkit.models.user import is_user_model
 from dlkit.nn import ACTIVATIONS, INITS, Module
 from dlkit.optim import OPTIMIZERS, SCHEDULES, Schedule
 from dlkit.registry import nearest
@@ -89,7 +90,11 @@ class TrainConfig:
     mirror: str | None = _option(None, "Address to download a named data set from.", "data", tasks=CLASSIFY)
 
     model: str | None = _option(
-        None, "Network (default: cnn for images, mlp for features).", "model", MODELS.names, tasks=CLASSIFY
+        None,
+        "Network, or your own: file.py:build (default: cnn for images, mlp for features).",
+        "model",
+        MODELS.names,
+        tasks=CLASSIFY,
     )
     from_model: str | None = _option(
         None,
@@ -116,13 +121,11 @@ class TrainConfig:
     hidden: tuple[int, ...] | None = _option(
         None, "Hidden layer sizes of shallow and mlp, e.g. 128,64.", "model", tasks=CLASSIFY
     )
-    width: int | None = _option(
-        None, "Filters of the first block of cnn, or of each scale of the filling network.", "model"
-    )
+    width: int | None = _option(None, "Filters of the first block, or of each scale of the filling network.", "model")
     activation: str | None = _option(None, "Activation of the hidden layers.", "model", ACTIVATIONS, tasks=CLASSIFY)
     pool: str | None = _option(None, "Pooling of lenet5.", "model", ("average", "max"), tasks=CLASSIFY)
     dropout: float | None = _option(None, "Probability that a unit is dropped while training.", "model", tasks=CLASSIFY)
-    batch_norm: bool | None = _option(None, "Batch normalisation in mlp.", "model", tasks=CLASSIFY)
+    batch_norm: bool | None = _option(None, "Batch normalisation in mlp and vgg.", "model", tasks=CLASSIFY)
     init: str | None = _option(None, "Initial weights.", "model", INITS.names, tasks=CLASSIFY)
 
     crop_size: int = _option(96, "Side of the crops to learn filling from.", "inpaint", tasks=INPAINT)
@@ -362,6 +365,6 @@ def _checked(name: str, value: Any, kind: Any, choices: Any) -> Any:
         raise ConfigError(f"{name} is not a number")
     if choices is not None:
         known = list(choices() if callable(choices) else choices)
-        if value not in known:
+        if value not in known and not (name == "model" and is_user_model(value)):
             raise ConfigError(f"unknown {name} {value!r}{nearest(value, known)}; known: {', '.join(known)}")
     return value

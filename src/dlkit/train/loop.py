@@ -19,13 +19,14 @@ from dlkit import nn, random
 from dlkit.backends import BACKENDS, current_backend, kernels, use_backend
 from dlkit.data.names import KNOWN
 from dlkit.errors import CheckpointError, DivergedError
+from dlkit.models.user import UserModel
 from dlkit.optim import OPTIMIZERS, Optimizer, clip_gradients
 from dlkit.tensor import Tensor
 from dlkit.threads import set_num_threads
 from dlkit.train.checkpoint import Checkpoint, load_checkpoint
 from dlkit.train.config import TrainConfig
 from dlkit.train.divergence import advice, first_bad_place, is_finite
-from dlkit.train.files import remove_leftovers
+from dlkit.train.files import remove_leftovers, write_atomically
 from dlkit.train.origin import Origin, open_origin
 from dlkit.train.run import RunFolder
 from dlkit.train.tasks import TASKS, Data, Task
@@ -138,6 +139,11 @@ class Trainer:
         if config.from_model is not None and (not resumed or network is not None):
             origin = open_origin(config.from_model, network)
             config = origin.adapted(config)
+        self.user_model = UserModel.of(config.model)
+        self.source: str | None = None  # the checksum of the user's file
+        if self.user_model is not None:
+            config = replace(config, model=str(self.user_model))
+            self.source = self.user_model.checksum()
         self.config, self.origin = config, origin
         set_num_threads(config.threads)
         if config.backend:
@@ -177,6 +183,7 @@ class Trainer:
         begun = state.epoch + (state.batch > 0)
         if config.epochs < begun or (state.finished and config.epochs <= begun):
             raise CheckpointError(f"{path}: this run has had {begun} epochs; give a larger --epochs to go on")
+        checkpoint.check_source()
         trainer = cls(config, network=checkpoint.network, resumed=True)
         if trainer.task.classes != checkpoint.classes or trainer.task.input_shape != checkpoint.input_shape:
             raise CheckpointError(f"{path}: the data set {trainer.config.data!r} has changed since this run began")
@@ -205,6 +212,8 @@ class Trainer:
         progress = progress or Silent()
         if self.run is None:
             self.run = RunFolder.create(self.config, self.dataset.name, self.task.model_name)
+            if self.user_model is not None:
+                write_atomically(self.run.path / "model.py", self.user_model.text())
         else:
             remove_leftovers(self.run.path)
             self.run.write_config(self.config)
@@ -364,6 +373,7 @@ class Trainer:
             self.optimizer.state_dict() if with_state else {},
             asdict(self.state) if with_state else None,
             self.network,
+            self.source,
         )
 
     @property
