@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -358,8 +358,9 @@ class Trainer:
     # -- its pieces ----------------------------------------------------------------------------------------------------
 
     def _tuning(self, origin: Origin | None) -> Tuning:
-        def build(classes: int) -> nn.Module:
-            return self.task.build(self.config, self.task.input_shape, classes, self.network)
+        def build(classes: int) -> nn.Module:  # for its shapes; a user's own code may want to see numbers
+            with nn.undrawn() if self.user_model is None else nullcontext():
+                return self.task.build(self.config, self.task.input_shape, classes, self.network)
 
         return Tuning(self.config, self.model, build, self.task.input_shape, self.task.classes, origin)
 

@@ -18,12 +18,13 @@ SHOWN = 20  # names in one message
 
 class Origin(ABC):
     """path : as given.  data : the ONNX file with all its weights inside, where the network is made from one.
-    normalizer : how its input was prepared, if it says so.  name : of the network, for the run folder."""
+    normalizer : how its input was prepared, if it says so.  name : of the network, for the run folder, where it is not one
+    of dlkit's."""
 
     path: str
     data: bytes | None
     normalizer: Normalizer | None
-    name: str
+    name: str | None = None
 
     @abstractmethod
     def adapted(self, config: TrainConfig) -> TrainConfig:

@@ -12,6 +12,7 @@ from dlkit.train.checkpoint import Checkpoint
 from dlkit.train.config import MODEL_OPTIONS, TrainConfig, default_model
 from dlkit.train.origin.base import Origin, TakeOver, replaced, with_image_shape
 
+_WITHOUT: dict[str, Any] = {"freeze": "none", "unfreeze_every": 0, "lr_backbone": None}  # what goes with from_model
 FREE = ("dropout", "init")  # may be other than they were: no weight depends on them
 
 
@@ -21,12 +22,12 @@ class RunOrigin(Origin):
         self.data, self.normalizer = checkpoint.network, checkpoint.normalizer
         if self.data is not None:
             self.name = Path(checkpoint.config.from_model or path).stem
-        else:
-            self.name = checkpoint.config.model or default_model(checkpoint.input_shape)
 
     def adapted(self, config: TrainConfig) -> TrainConfig:
         changes: dict[str, Any] = dict(with_image_shape(config, self.checkpoint.input_shape))
-        theirs = replace(self.checkpoint.config, model=self.name if self.data is None else None, from_model=None)
+        old = self.checkpoint.config
+        model = None if self.data is not None else old.model or default_model(self.checkpoint.input_shape)
+        theirs = replace(old, model=model, from_model=None, **_WITHOUT)
         for option in ("model", *MODEL_OPTIONS):
             mine, had = getattr(config, option), getattr(theirs, option)
             free = option in FREE and mine != 0  # without any dropout some networks have fewer layers

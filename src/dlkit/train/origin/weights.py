@@ -28,8 +28,8 @@ class WeightsOrigin(Origin):
         self.path, self.tensors, self.published = path, tensors, published
         self.normalizer = None
         self.had: int | None = None
+        self.model = published.model if published else ""
         if published is not None:
-            self.name = published.model
             self.normalizer = Normalizer("standard", np.array(published.mean), np.array(published.std), True)
 
     @classmethod
@@ -43,7 +43,7 @@ class WeightsOrigin(Origin):
                 raise ConfigError(
                     f"{self.path}: holds weights and does not say of which network; name it, such as --model resnet18"
                 )
-            self.name = config.model
+            self.model = config.model
             return config
         if config.model not in (None, known.model):
             raise ConfigError(
@@ -53,7 +53,7 @@ class WeightsOrigin(Origin):
         return replace(config, **changes, **known.options)
 
     def fill(self, model: Module, input_shape: tuple[int, ...], head: set[str], classes: list[str]) -> None:
-        state = from_torch(self.name, model, input_shape, self.tensors)
+        state = from_torch(self.model, model, input_shape, self.tensors)
         own = {name for name, _ in [*model.named_parameters(), *model.named_buffers()]}
         state = {n: a for n, a in state.items() if n in own or not n.startswith(AUXILIARY)}
         sizes = {state[name].shape[-1] for name in head if name in state and np.ndim(state[name])}

@@ -43,7 +43,7 @@ class Classify(Task):
         self.dataset, self.classes, self.input_shape = data, data.classes, data.train.shape
         own = UserModel.of(config.model)
         name = own.path.stem if own else config.model or default_model(self.input_shape)
-        self.model_name = origin.name if origin else name
+        self.model_name = (origin.name if origin else None) or name
         splits = split(data, config)
         self.train_source, self.val_source = splits.train, splits.dev
         self.goal = config.goal()

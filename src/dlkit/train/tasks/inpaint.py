@@ -109,7 +109,6 @@ def crops_of(photos: Photos, members: np.ndarray, crop: int, mask_kind: str, rng
 class Inpaint(Task):
     """Best is the epoch with the highest PSNR in the holes of the validation photos, whose holes stay the same."""
 
-    quantities: ClassVar[dict[str, str]] = {"loss": "", "psnr": "dB"}
     loader: Crops
     defaults: ClassVar[dict[str, Any]] = {"batch_size": 8, "lr": 0.002, "clip_norm": 1.0}
 
@@ -133,6 +132,7 @@ class Inpaint(Task):
 
     def __init__(self, config: TrainConfig, data: PhotoSet, origin: Origin | None):
         self.data, self.seed, self.model_name = data, config.seed, "partial-unet"
+        self.quantities = {"loss": "", "psnr": "dB"}
         photos, chosen = data.train
         self.classes: list[str] = []
         self.input_shape = (config.crop_size, config.crop_size, photos.channels)
