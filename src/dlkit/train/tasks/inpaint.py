@@ -132,6 +132,7 @@ class Inpaint(Task):
 
     def __init__(self, config: TrainConfig, data: PhotoSet, origin: Origin | None):
         self.data, self.seed, self.model_name = data, config.seed, "partial-unet"
+        self.quantities = {"loss": "", "psnr": "dB"}
         photos, chosen = data.train
         self.classes: list[str] = []
         self.quantities = {"loss": "", "psnr": "dB"}
