@@ -15,7 +15,7 @@ LAYERS = [
     {"nn", "data"},
     {"optim", "models"},
     {"train", "onnx"},
-    {"gradients", "explain", "doctor", "bench", "sklearn"},
+    {"gradients", "explain", "doctor", "bench", "sklearn", "search"},
     {"inpaint"},
     {"cli"},
 ]

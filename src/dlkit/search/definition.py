@@ -82,6 +82,16 @@ class Definition:
             config, out=None if out is None else str(out), threads=config.threads if threads is None else threads
         )
 
+    @property
+    def metric(self) -> str:
+        """What trials are compared by."""
+        config = self.config({})
+        return config.metric if config.task == "classify" else "score"
+
+    def measured(self, row: dict[str, Any], value: float) -> float:
+        """The metric of a trial as it stands in its row, where `value` is the same with a sign, higher being better."""
+        return row.get(f"val_{self.metric}", row.get(self.metric, value))
+
     def first_stage(self) -> list[dict[str, Any]]:
         if self.method == "grid":
             return plan.grid(self.space, self.points)

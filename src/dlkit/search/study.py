@@ -36,14 +36,15 @@ DONE = ("complete", "pruned", "failed")
 class Trial:
     """number : from 0 on, in the order of the plan.  state : "waiting", "running", or one of DONE.
 
-    score : (validation metric, higher being better; then what decides between equals), None before the first epoch.
-    row : the best epoch's row.  why : what went wrong where it failed.
+    score : of the best epoch, as the task sees it; None where there was none.  value : the metric in it, higher being better.
+    row : the best epoch's row, and what the network costs.  why : what went wrong, or which conditions are not met.
     """
 
     number: int
     state: str
     values: dict[str, Any]
     score: tuple[float, ...] | None = None
+    value: float | None = None
     row: dict[str, Any] = field(default_factory=dict)
     epochs: int = 0
     seconds: float = 0.0
@@ -145,10 +146,10 @@ class SearchFolder:
         from optuna.trial import TrialState
 
         states = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
-        value = trial.score[0] if trial.state == "complete" and trial.score else None
         with _locked(self.path):
-            for name in ("score", "row", "epochs", "seconds", "why"):
+            for name in ("score", "value", "row", "epochs", "seconds", "why"):
                 handle.set_user_attr(name, getattr(trial, name))
+            value = trial.value if trial.state == "complete" else None
             self.study.tell(handle, value, state=states[trial.state])
 
     def unfinished(self) -> bool:

@@ -161,7 +161,8 @@ class Axis:
 
 
 def save_parallel_coordinates(axes: list[Axis], scores: list[float | None], label: str, path: Path) -> None:
-    """A line for each trial across the axes of what was varied, ending at its score; None: grey, without one."""
+    """A line for each trial across the axes of what was varied, ending at its score; None: grey, without one. The first
+    trial is the best one, its line is thick."""
     known = [s for s in scores if s is not None]
     low, high = min(known, default=0.0), max(known, default=1.0)
     span = high - low or 1.0
@@ -170,14 +171,14 @@ def save_parallel_coordinates(axes: list[Axis], scores: list[float | None], labe
     figure = _figure(1.7 * len(columns) + 1, 4.4)
     plot = figure.subplots()
     colours = _colormap("viridis")
-    for i in sorted(range(len(scores)), key=lambda i: (scores[i] is not None, scores[i])):  # the best on top
+    for i in reversed(range(len(scores))):  # the best on top
         score = scores[i]
         heights = [axis.places[i] for axis in axes]
         if score is None:
             plot.plot(range(len(heights)), heights, color="0.8", lw=1)
             continue
         share = (score - low) / span if high > low else 0.5
-        plot.plot(range(len(columns)), [*heights, share], color=colours(share), lw=3 if score == high else 1.2)
+        plot.plot(range(len(columns)), [*heights, share], color=colours(share), lw=1.2 if i else 3.5)
     for x, axis in enumerate(columns):
         plot.axvline(x, color="0.3", lw=0.8)
         for height, text in axis.marks:

@@ -1,0 +1,238 @@
+"""Whole searches on the digits: kept through kill -9, shared by processes, and honest about the test set."""
+
+import csv
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+
+import pytest
+
+from dlkit import threads
+from dlkit.errors import ConfigError, SearchError
+from dlkit.search import Definition, search
+from dlkit.search.study import SearchFolder
+from dlkit.train import TrainConfig, Trainer
+from dlkit.train.config import read_toml
+from dlkit.train.tasks.classify import Classify
+
+FIXED = {"model": "mlp", "hidden": [8], "epochs": 2, "threads": 1}
+LR = {"lr": {"log_uniform": [0.001, 0.1]}}
+BOTH = {**LR, "batch_size": {"log_integer": [32, 256]}}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    with threads.limited(1):
+        yield
+
+
+def definition(table=BOTH, method=None, **fixed):
+    return Definition.parse({**FIXED, **fixed, "search": table}, method or {"trials": 4})
+
+
+def run(path, table=BOTH, method=None, **fixed):
+    with SearchFolder.create(path, definition(table, method, **fixed)) as folder:
+        return search(folder)
+
+
+def facts(result):
+    """What must not depend on who trained what when."""
+    return {t.number: (t.state, t.values, t.score, t.epochs) for t in result.trials}
+
+
+def in_a_process(path, *more):
+    command = [sys.executable, "-c", "from dlkit.cli.main import main; main()", "search", "--out", str(path)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [*command, *more], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def test_a_search_and_what_it_leaves_behind(tmp_path):
+    result = run(tmp_path / "s")
+    assert [t.score for t in result.trials] == sorted((t.score for t in result.trials), reverse=True)
+    assert result.best is result.trials[0]
+    assert 0.0 < result.test["test_accuracy"] <= 1.0
+    assert set(result.importances) == {"lr", "batch_size"}
+    assert sum(result.importances.values()) == pytest.approx(1)
+    rows = list(csv.DictReader((tmp_path / "s" / "results.csv").open()))
+    assert [int(r["trial"]) for r in rows] == [t.number for t in result.trials]
+    assert float(rows[0]["val_accuracy"]) == result.best.value
+    assert float(rows[0]["lr"]) == result.best.values["lr"]
+    for name in ("parallel.png", "importance.png"):
+        assert (tmp_path / "s" / name).read_bytes().startswith(b"\x89PNG")
+    saved = json.loads((tmp_path / "s" / "result.json").read_text())
+    assert saved["best"]["number"] == result.best.number
+
+
+def test_best_toml_trains_the_best_trial_again_bit_for_bit(tmp_path):
+    best = run(tmp_path / "s").best
+    values = read_toml(tmp_path / "s" / "best.toml")
+    trainer = Trainer(TrainConfig.from_dict({**values, "out": str(tmp_path / "again")}))
+    trainer.fit()
+    assert trainer.state.best_score == best.score
+    assert trainer.state.history[trainer.state.best_epoch - 1] == best.row
+
+
+def test_the_test_set_is_looked_at_once(tmp_path, monkeypatch):
+    looks = []
+    test = Classify.test
+    monkeypatch.setattr(Classify, "test", lambda self, *args: looks.append(args[-1].name) or test(self, *args))
+    first = run(tmp_path / "s")
+    assert looks == [f"{first.best.number:03d}"]
+    again = run(tmp_path / "s")  # all is done: nothing is trained, and nothing tested
+    assert len(looks) == 1
+    assert again.test == first.test
+    assert facts(again) == facts(first)
+
+
+def finished(path):
+    """number -> what is written down of each trial that is done."""
+    if not (path / "search.db").exists():
+        return {}
+    try:
+        with SearchFolder.open(path) as folder:
+            return {t.number: t.to_dict() for t in folder.trials() if t.state in ("complete", "pruned", "failed")}
+    except (ConfigError, SearchError):
+        return {}
+
+
+def wait_for(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def test_after_kill_9_no_finished_trial_is_lost_and_the_running_one_is_repeated(tmp_path):
+    (tmp_path / "space.toml").write_text(definition(method={"trials": 5}, epochs=6).to_toml())
+    path = tmp_path / "s"
+    process = in_a_process(path, "--config", str(tmp_path / "space.toml"))
+    wait_for(lambda: (path / "trials" / "002" / "history.csv").exists())  # in the middle of the third trial
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    kept = finished(path)
+    assert set(kept) == {0, 1}
+    with SearchFolder.open(path) as folder:
+        assert [t.state for t in folder.trials()] == ["complete", "complete", "running", "waiting", "waiting"]
+        result = search(folder)
+    assert {t.state for t in result.trials} == {"complete"}
+    after = {t.number: t.to_dict() for t in result.trials}
+    assert {n: after[n] for n in kept} == kept  # down to the seconds they took: they were not trained again
+    assert facts(result) == facts(run(tmp_path / "undisturbed", method={"trials": 5}, epochs=6))
+
+
+def test_processes_on_one_folder_share_the_trials(tmp_path):
+    (tmp_path / "space.toml").write_text(definition(method={"trials": 6}).to_toml())
+    path = tmp_path / "s"
+    both = [in_a_process(path, "--config", str(tmp_path / "space.toml"), "--json") for _ in range(2)]
+    outcomes = [json.loads(p.communicate(timeout=120)[0]) for p in both]
+    assert [p.returncode for p in both] == [0, 0]
+    assert outcomes[0]["trials"] == outcomes[1]["trials"]
+    with sqlite3.connect(path / "search.db") as storage:
+        assert storage.execute("select count(*) from trials").fetchone() == (6,)  # none was begun twice
+        rows = storage.execute("select distinct value_json from trial_user_attributes where key = 'worker'").fetchall()
+    storage.close()
+    assert len(rows) == 2
+    assert not list((path / "workers").iterdir())
+    alone = run(tmp_path / "alone", method={"trials": 6})
+    assert {t["number"]: t["score"] for t in outcomes[0]["trials"]} == {t.number: list(t.score) for t in alone.trials}
+
+
+def test_threads_are_divided_between_those_at_work(tmp_path):
+    with SearchFolder.create(tmp_path, definition()) as first:
+        assert first.workers() == 1
+        with SearchFolder.open(tmp_path) as second:
+            assert (first.workers(), second.workers()) == (2, 2)
+        assert first.workers() == 1
+
+
+def test_an_interrupted_trial_is_repeated(tmp_path, monkeypatch):
+    fit, stopped = Trainer.fit, []
+
+    def interrupted(self, *args, **kwargs):
+        result = fit(self, *args, **kwargs)
+        if len(stopped) < 2:
+            stopped.append(self)
+            if len(stopped) == 2:
+                result.stopped = "interrupted"  # as after Ctrl-C
+        return result
+
+    monkeypatch.setattr(Trainer, "fit", interrupted)
+    result = run(tmp_path / "s")
+    assert result.interrupted
+    assert result.finished == 1
+    again = run(tmp_path / "s")
+    assert not again.interrupted
+    assert facts(again) == facts(run(tmp_path / "undisturbed"))
+
+
+def test_a_diverged_trial_is_a_failed_one_and_not_the_end(tmp_path):
+    result = run(tmp_path / "s", {"lr": {"categorical": [1e30, 0.05]}}, {"method": "grid"}, optimizer="sgd")
+    states = {t.values["lr"]: t for t in result.trials}
+    assert states[0.05].state == "complete"
+    assert states[1e30].state == "failed"
+    assert "the loss became" in states[1e30].why
+    assert result.best is states[0.05]
+
+
+def test_where_all_trials_fail_the_first_reason_is_told(tmp_path):
+    with pytest.raises(SearchError, match=r"no trial came to its end; the first one: the .*epoch 1"):
+        run(tmp_path / "s", {"lr": {"categorical": [1e30]}}, {"method": "grid"}, optimizer="sgd")
+
+
+def test_halving_stops_the_worse_ones_early(tmp_path):
+    table = {"lr": {"categorical": [0.03, 1e-6, 2e-6, 3e-6]}}
+    result = run(tmp_path / "s", table, {"method": "halving", "trials": 8}, epochs=9)
+    good = [t for t in result.trials if t.values["lr"] == 0.03]
+    bad = [t for t in result.trials if t.values["lr"] != 0.03]
+    assert result.best in good
+    assert result.best.epochs == 9
+    later = [t for t in bad if t.number > min(g.number for g in good)]
+    assert later
+    assert {(t.state, t.epochs) for t in later} == {("pruned", 1)}
+
+
+def test_refining_draws_around_the_best(tmp_path):
+    table = {"lr": {"log_uniform": [1e-6, 0.1]}}
+    result = run(tmp_path / "s", table, {"trials": 6, "refine": 5, "around": 2})
+    coarse = sorted((t for t in result.trials if t.number < 6), key=lambda t: t.score, reverse=True)
+    fine = [t for t in result.trials if t.number >= 6]
+    assert len(fine) == 5
+    best = [t.values["lr"] for t in coarse[:2]]
+    tenth = 10 ** (0.1 * 5)
+    assert all(min(best) / tenth <= t.values["lr"] <= max(best) * tenth for t in fine)
+    assert len({t.values["lr"] for t in fine}) == 5
+
+
+def test_a_finished_search_takes_more_trials(tmp_path):
+    first = run(tmp_path / "s", method={"trials": 2})
+    with SearchFolder.open(tmp_path / "s", trials=4) as folder:
+        more = search(folder)
+    assert {n: f for n, f in facts(more).items() if n < 2} == facts(first)
+    assert facts(more) == facts(run(tmp_path / "at once", method={"trials": 4}))
+    with SearchFolder.open(tmp_path / "s", refine=1) as folder:
+        assert len(search(folder).trials) == 5
+    with pytest.raises(ConfigError, match=r"trials \(=9\) cannot be changed: the search is refined"):
+        SearchFolder.open(tmp_path / "s", trials=9)
+
+
+def test_another_metric_and_conditions_decide(tmp_path):
+    table = {"hidden": {"categorical": [[4], [64]]}}
+    with SearchFolder.create(
+        tmp_path,
+        Definition.parse(
+            {"model": "mlp", "epochs": 3, "metric": "f1", "satisfy": "parameters<1000", "search": table},
+            {"method": "grid"},
+        ),
+    ) as folder:
+        result = search(folder)
+    small, large = (next(t for t in result.trials if t.values["hidden"] == [n]) for n in (4, 64))
+    assert large.value > small.value
+    assert result.best is small
+    assert large.why.startswith("misses parameters<1000 (4810")
+    assert small.row["val_f1"] == small.value
