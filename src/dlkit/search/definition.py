@@ -44,7 +44,7 @@ class Definition:
         Raises : ConfigError.
         """
         fixed = {k: v for k, v in values.items() if k not in TABLES}
-        for name in ("data", "from_model"):  # the search may be gone on with from elsewhere
+        for name in ("data", "dev_data", "test_data", "from_model"):  # the search may be gone on with from elsewhere
             if isinstance(path := fixed.get(name), str) and path not in KNOWN and Path(path).exists():
                 fixed[name] = str(Path(path).absolute())
         config = TrainConfig.from_dict(fixed, where)

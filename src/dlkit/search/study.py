@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 REDUCTION = 3  # halving: of those that came so far, one in three goes on
 DONE = ("complete", "pruned", "failed")
+OUTCOME = ("score", "value", "row", "epochs", "seconds", "why")  # of a Trial, known when it is done
 
 
 @dataclass
@@ -43,7 +44,7 @@ class Trial:
     number: int
     state: str
     values: dict[str, Any]
-    score: tuple[float, ...] | None = None
+    score: list[float] | None = None
     value: float | None = None
     row: dict[str, Any] = field(default_factory=dict)
     epochs: int = 0
@@ -119,8 +120,9 @@ class SearchFolder:
         found = {}
         for frozen in self.study.get_trials(deepcopy=False):
             state = frozen.state.name.lower()
-            facts = {k: v for k, v in frozen.user_attrs.items() if k != "worker"}
-            found[facts["number"]] = Trial(state={"fail": "failed"}.get(state, state), **facts)
+            facts = frozen.user_attrs
+            number, values, outcome = facts["number"], facts["values"], facts.get("outcome", {})
+            found[number] = Trial(number, {"fail": "failed"}.get(state, state), values, **outcome)
         return [found[n] for n in sorted(found)]
 
     # -- taking and giving back ------------------------------------------------------------------------------------
@@ -147,8 +149,7 @@ class SearchFolder:
 
         states = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
         with _locked(self.path):
-            for name in ("score", "value", "row", "epochs", "seconds", "why"):
-                handle.set_user_attr(name, getattr(trial, name))
+            handle.set_user_attr("outcome", {name: getattr(trial, name) for name in OUTCOME})
             value = trial.value if trial.state == "complete" else None
             self.study.tell(handle, value, state=states[trial.state])
 

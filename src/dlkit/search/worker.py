@@ -65,7 +65,7 @@ def _train(folder: SearchFolder, handle: optuna.Trial, trial: Trial, all_threads
             raise ConfigError("a search compares trials by their validation, but nothing is held back for that")
         trial.state = "pruned" if watcher.pruned else "complete"
         trial.row = {**trainer.state.history[trainer.state.best_epoch - 1], **(trainer.state.costs or {})}
-        trial.score, trial.value = trainer.state.best_score, trainer.task.objective(trial.row)
+        trial.score, trial.value = list(trainer.state.best_score), trainer.task.objective(trial.row)
         trial.why = ", ".join(f"misses {c}" for c in trainer.task.verdict(trial.row).get("missed", []))
         trial.epochs, trial.seconds = trainer.state.epoch, trainer.state.seconds
     (out / "last.safetensors").unlink(missing_ok=True)  # a finished trial is used, not gone on with

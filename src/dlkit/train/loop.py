@@ -195,8 +195,9 @@ class Trainer:
     # -- training ----------------------------------------------------------------------------------------------------
 
     def fit(self, progress: Progress | None = None, test: bool = True) -> TrainResult:
-        """Trains to the end, to early stopping, or to Ctrl-C; writes the run folder; tests the best network, if `test`.
+        """Trains to the end, to early stopping, or to Ctrl-C; writes the run folder; tests the best network.
 
+        test : False for one training of many, from which another will be chosen: neither tested nor pictured.
         Raises : DivergedError if the loss becomes NaN or infinite, OutputError if the run cannot be written.
         """
         progress = progress or Silent()
@@ -402,7 +403,7 @@ class Trainer:
         if test:
             result.metrics |= self.task.test(self.model, self.device, self.run.path)
         self.run.write_json("metrics.json", result.to_dict())
-        if len(state.history) > 0:
+        if test and state.history:
             from dlkit.train.pictures import save_curves
 
             save_curves(state.history, self.task.quantities, self.run.path / "curves.png")
