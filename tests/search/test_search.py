@@ -4,7 +4,6 @@ import csv
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -58,11 +57,28 @@ def facts(result):
     return {t.number: (t.state, t.values, t.score, t.epochs) for t in result.trials}
 
 
-def in_a_process(path, *more):
-    command = [sys.executable, "-c", "from dlkit.cli.main import main; main()", "search", "--out", str(path)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+KILLS_ITSELF = """
+import os, signal
+from dlkit.train.loop import Trainer
+end_epoch = Trainer._end_epoch
+def end_or_die(self):
+    row = end_epoch(self)
+    if str(self.run).endswith("002") and row["epoch"] == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return row
+Trainer._end_epoch = end_or_die
+"""
+
+
+def in_a_process(path, space, before=""):
+    """`dlkit search` on the folder `path`, with something done before."""
+    command = [sys.executable, "-c", f"{before}\nfrom dlkit.cli.main import main; main()", "search", "--json"]
     return subprocess.Popen(
-        [*command, *more], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*command, "--out", str(path), "--config", str(space)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -103,56 +119,44 @@ def test_the_test_set_is_looked_at_once(tmp_path, monkeypatch):
     assert facts(again) == facts(first)
 
 
-def finished(path):
-    """number -> what is written down of each trial that is done."""
-    if not (path / "search.db").exists():
-        return {}
-    try:
-        with SearchFolder.open(path) as folder:
-            return {t.number: t.to_dict() for t in folder.trials() if t.state in ("complete", "pruned", "failed")}
-    except (ConfigError, SearchError):
-        return {}
-
-
-def wait_for(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
-
-
 def test_after_kill_9_no_finished_trial_is_lost_and_the_running_one_is_repeated(tmp_path):
-    (tmp_path / "space.toml").write_text(definition(method={"trials": 4}, epochs=6).to_toml())
-    path = tmp_path / "s"
-    process = in_a_process(path, "--config", str(tmp_path / "space.toml"))
-    wait_for(lambda: (path / "trials" / "002" / "history.csv").exists())  # in the middle of the third trial
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    kept = finished(path)
-    assert set(kept) == {0, 1}
-    with SearchFolder.open(path) as folder:
-        assert [t.state for t in folder.trials()] == ["complete", "complete", "running", "waiting"]
+    (tmp_path / "space.toml").write_text(definition(epochs=6).to_toml())
+    process = in_a_process(tmp_path / "s", tmp_path / "space.toml", KILLS_ITSELF)
+    process.communicate(timeout=120)
+    assert process.returncode == -signal.SIGKILL
+    with SearchFolder.open(tmp_path / "s") as folder:
+        before = folder.trials()
+        assert [t.state for t in before] == ["complete", "complete", "running", "waiting"]
         result = search(folder)
     assert {t.state for t in result.trials} == {"complete"}
-    after = {t.number: t.to_dict() for t in result.trials}
-    assert {n: after[n] for n in kept} == kept  # down to the seconds they took: they were not trained again
+    kept = [t for t in result.trials if t.number < 2]
+    assert sorted(kept, key=lambda t: t.number) == before[:2]  # down to the seconds they took: not trained again
     assert facts(result) == facts(run(tmp_path / "undisturbed", epochs=6))
 
 
-def test_processes_on_one_folder_share_the_trials(four, tmp_path):
+def test_processes_on_one_folder_share_the_trials(four, tmp_path, monkeypatch):
+    """While this process trains the first trial, another one does the rest and then waits for it."""
     (tmp_path / "space.toml").write_text(definition().to_toml())
-    path = tmp_path / "s"
-    both = [in_a_process(path, "--config", str(tmp_path / "space.toml"), "--json") for _ in range(2)]
-    outcomes = [json.loads(p.communicate(timeout=120)[0]) for p in both]
-    assert [p.returncode for p in both] == [0, 0]
-    assert outcomes[0]["trials"] == outcomes[1]["trials"]
-    with sqlite3.connect(path / "search.db") as storage:
-        assert storage.execute("select count(*) from trials").fetchone() == (4,)  # none was begun twice
-        rows = storage.execute("select distinct value_json from trial_user_attributes where key = 'worker'").fetchall()
-    storage.close()
-    assert len(rows) == 2
-    assert not list((path / "workers").iterdir())
-    assert {t["number"]: t["score"] for t in outcomes[0]["trials"]} == {t.number: t.score for t in four[1].trials}
+    fit, processes = Trainer.fit, []
+
+    def meanwhile(trainer, *args, **kwargs):
+        processes.append(in_a_process(tmp_path / "s", tmp_path / "space.toml"))
+        end = time.monotonic() + 120
+        while [t.state for t in folder.trials()] != ["running", "complete", "complete", "complete"]:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        assert processes[0].poll() is None
+        return fit(trainer, *args, **kwargs)
+
+    monkeypatch.setattr(Trainer, "fit", meanwhile)
+    with SearchFolder.create(tmp_path / "s", definition()) as folder:
+        result = search(folder)
+    (other,) = processes
+    out, err = other.communicate(timeout=120)
+    assert other.returncode == 0, err
+    assert json.loads(out)["trials"] == [t.to_dict() for t in result.trials]
+    assert facts(result) == facts(four[1])
+    assert not list((tmp_path / "s" / "workers").iterdir())
 
 
 def test_threads_are_divided_between_those_at_work(tmp_path):
