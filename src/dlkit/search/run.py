@@ -64,7 +64,7 @@ def search(folder: SearchFolder, jobs: int = 1, watch: Watch = lambda trials: No
     began = time.perf_counter()
     with _others(folder, jobs - 1):
         try:
-            finished = work(folder, lambda: watch(folder.trials()))
+            finished = work(folder, jobs, lambda: watch(folder.trials()))
         except KeyboardInterrupt:
             finished = False
     watch(folder.trials())

@@ -24,34 +24,37 @@ WAIT = 0.2  # seconds between two looks at what other processes do
 
 
 def work(
-    folder: SearchFolder, watch: Callable[[], None] = lambda: None, wanted: Callable[[], bool] = lambda: True
+    folder: SearchFolder,
+    jobs: int = 1,
+    watch: Callable[[], None] = lambda: None,
+    wanted: Callable[[], bool] = lambda: True,
 ) -> bool:
     """Takes trials until all are done, also by other processes; False if it was interrupted before.
 
+    jobs : processes that will be at work, though some may not have begun yet: threads are divided between so many.
     watch : called after every trial, and now and then while others are at work.  wanted : asked before every trial.
     """
-    share, data = threads.num_threads(), _LastData()
+    all_threads, data = folder.definition.config({}).threads or threads.num_threads(), _LastData()
     while wanted():
         claimed = folder.claim()
         if claimed is None:
             if not folder.unfinished():
                 return True
             time.sleep(WAIT)
-        elif not _train(folder, *claimed, share, data):
+        elif not _train(folder, *claimed, max(1, all_threads // max(jobs, folder.workers())), data):
             return False
         watch()
     return False
 
 
-def _train(folder: SearchFolder, handle: optuna.Trial, trial: Trial, all_threads: int, data: _LastData) -> bool:
+def _train(folder: SearchFolder, handle: optuna.Trial, trial: Trial, own_threads: int, data: _LastData) -> bool:
     """Trains one trial; False if it was interrupted and is to be repeated."""
     out = folder.trial_folder(trial.number)
     shutil.rmtree(out, ignore_errors=True)  # of a process that was killed
     definition = folder.definition
-    at_once = max(1, (definition.config({}).threads or all_threads) // folder.workers())
     watcher = _Watcher(handle, definition.method == "halving")
     try:
-        config = definition.config(trial.values, out, at_once)
+        config = definition.config(trial.values, out, own_threads)
         trainer = Trainer(config, data(config))
         result = trainer.fit(watcher, test=False)
     except DivergedError as error:
