@@ -92,7 +92,9 @@ def fill(name: str, image: np.ndarray, hole: np.ndarray, options: argparse.Names
 
 def measured(options: argparse.Namespace) -> tuple[list[dict], dict[str, list]]:
     """(one row of figures for each filling, contact sheet rows for each kind of mask)"""
-    wanted = METHODS.names() if options.methods == "all" else [m for m in options.methods.split(",") if m]
+    without = () if options.weights else ("net",)
+    everything = [name for name in METHODS.names() if name not in without]
+    wanted = everything if options.methods == "all" else [m for m in options.methods.split(",") if m]
     names = wanted + (available() if options.peers else [])
     rows: list[dict] = []
     sheets: dict[str, list] = {}

@@ -63,6 +63,7 @@ def command(config_file: str | None, resume: str | None, as_json: bool, **flags:
       dlkit train --data mnist --model lenet5 --epochs 3
       dlkit train --data photos/ --model resnet20 --augment flip,crop=4 --epochs 30
       dlkit train --data photos/ --from resnet18.onnx --lr 0.0005 --epochs 5
+      dlkit train --task inpaint --data photos/ --epochs 30
       dlkit train --resume runs/photos-resnet20-001
     """
     from dlkit.train.loop import Trainer

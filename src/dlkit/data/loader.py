@@ -91,7 +91,7 @@ class Loader:
 
         if self.prefetch == 0:
             return (make(i) for i in range(start, len(self)))
-        return _ahead(make, start, len(self), self.prefetch, self.workers)
+        return ahead(make, start, len(self), self.prefetch, self.workers)
 
 
 def _at_least(least: int, name: str, value: int) -> int:
@@ -104,7 +104,7 @@ def _at_least(least: int, name: str, value: int) -> int:
     return number
 
 
-def _ahead(make: Callable[[int], Batch], start: int, stop: int, depth: int, workers: int) -> Iterator[Batch]:
+def ahead(make: Callable[[int], Batch], start: int, stop: int, depth: int, workers: int) -> Iterator[Batch]:
     """make(start) ... make(stop - 1), in order, made by threads that keep up to `depth` ahead."""
     window = _Window(make, start, stop, depth)
     try:

@@ -51,6 +51,23 @@ def _binary(layer: type, low: float) -> Samples:
     return samples
 
 
+def _mask(rng: np.random.Generator, channels: int) -> np.ndarray:
+    """Zeros and ones with a corner of zeros larger than a window."""
+    mask = (rng.random((2, 5, 6, channels)) < 0.6).astype(float)
+    mask[:, :4, :4] = 0
+    return mask
+
+
+def _two_inputs() -> nn.Model:
+    """Two inputs, a shared layer, a branch, a constant and a size made of the number of examples."""
+    image, features = nn.Input((5, 6, 3)), nn.Input(4)
+    shared = nn.Conv2d(3, 3, 3, padding="same", activation="tanh")
+    y = shared(shared(image)) * nn.Parameter(np.ones(3, np.float32)) + image
+    n, h, w, c = y.shape
+    rows = nn.Linear(c, 4)(y.reshape(n * h * w, c)).reshape(n, h * w, 4).mean(axis=1)
+    return nn.Model([image, features], nn.Linear(4, 2)(rows * features + 0.5))
+
+
 SAMPLES: dict[str, Samples] = {
     "Linear": lambda rng: [
         (nn.Linear(4, 3), (rng.standard_normal((5, 4)),)),
@@ -61,6 +78,10 @@ SAMPLES: dict[str, Samples] = {
         (nn.Conv2d(3, 4, 3, padding="same", activation="tanh"), (_pixels(rng),)),
         (nn.Conv2d(4, 6, (3, 2), stride=2, dilation=(1, 2), groups=2, bias=False), (_pixels(rng, 4),)),
         (nn.Conv2d(3, 2, 1, activation="silu"), (_pixels(rng),)),
+    ],
+    "PartialConv2d": lambda rng: [
+        (nn.PartialConv2d(3, 4, 3, padding=1), (_pixels(rng), _mask(rng, 1)), (1,)),
+        (nn.PartialConv2d(4, 2, (3, 2), stride=2, bias=False), (_pixels(rng, 4), _mask(rng, 2)), (1,)),
     ],
     "ConvTranspose2d": lambda rng: [
         (nn.ConvTranspose2d(3, 4, 3, stride=2, padding=1, output_padding=1), (_pixels(rng),)),
@@ -111,6 +132,17 @@ SAMPLES: dict[str, Samples] = {
             (rng.standard_normal((3, 4)),),
         )
     ],
+    "Operation": lambda rng: [
+        (
+            nn.Operation("concat", (nn.Input((5, 6, 3)), rng.standard_normal((2, 5, 6, 1))), {"axis": 3}),
+            (_pixels(rng),),
+        ),
+        (
+            nn.Operation("multiply", (nn.Parameter(rng.standard_normal(3)), nn.Input((4, 3))), {}),
+            (rng.standard_normal((2, 4, 3)),),
+        ),
+    ],
+    "Model": lambda rng: [(_two_inputs(), (_pixels(rng), rng.standard_normal((2, 4))))],
     "MSELoss": _targets(nn.MSELoss, lambda: nn.MSELoss("sum"), lambda: nn.MSELoss("none")),
     "L1Loss": _targets(nn.L1Loss, lambda: nn.L1Loss("none")),
     "HuberLoss": _targets(nn.HuberLoss, lambda: nn.HuberLoss(reduction="sum")),

@@ -19,7 +19,7 @@ from dlkit.gradients.layers import stirred
 from dlkit.gradients.modules import ModuleCall
 from dlkit.gradients.numeric import Settings
 from dlkit.gradients.report import GradientReport
-from dlkit.models import build_model
+from dlkit.models import MODELS, build_model
 from dlkit.tensor import Tensor
 
 PROBES = 400  # of a whole network, shared among its parameters
@@ -41,18 +41,23 @@ def check_model(
     settings: Settings | None = None,
     backends: Sequence[str] | None = None,
     *,
-    input_shape: tuple[int, ...] = (12, 12, 2),
+    input_shape: tuple[int, ...] | None = None,
     classes: int = 3,
     batch: int = 3,
 ) -> GradientReport:
-    """A network on a small input, in float64: the gradient of every parameter and of the input."""
+    """A network on a small input, in float64: the gradient of every parameter and of the input.
+
+    name : of one in MODELS, whose shrunken copy is taken, or a user's `file.py:build`.  input_shape : of one example.
+    """
     settings = settings or Settings()
+    shrunk, smallest = (MODELS[name].shrunk, MODELS[name].smallest) if name in MODELS else ({}, 12)
+    input_shape = input_shape or (smallest, smallest, 2)
     began = time.perf_counter()
     backends = list(available_backends() if backends is None else backends)
     report = GradientReport(name, "model", backends, ["float64"], 1, tolerance=settings.tolerance)
     rng = np.random.default_rng((settings.seed, 2))
     with random.using(np.random.default_rng((settings.seed, 3))):
-        model = build_model(name, input_shape, classes)
+        model = build_model(name, input_shape, classes, **shrunk)
     x, labels = rng.standard_normal((batch, *input_shape)), rng.integers(0, classes, batch)
     call = ModuleCall(stirred(WithLoss(model, labels).train(), rng), (x,), settings.seed)
     few = max(1, min(8, PROBES // (2 * len(call.parameters)) - 1))

@@ -1,5 +1,6 @@
 """Networks: modules, layers, losses, initial weights."""
 
+from dlkit.nn.functional import Input, Model, Operation
 from dlkit.nn.init import INITS
 from dlkit.nn.layers import (
     ACTIVATIONS,
@@ -39,7 +40,9 @@ from dlkit.nn.losses import (
     MSELoss,
     l2_penalty,
 )
-from dlkit.nn.module import Buffer, Module, Parameter, Sequential, inference, observe_modules
+from dlkit.nn.module import Buffer, Module, Parameter, inference, observe_modules
+from dlkit.nn.partial import PartialConv2d
+from dlkit.nn.sequential import Sequential
 
 __all__ = [
     "ACTIVATIONS",
@@ -62,6 +65,7 @@ __all__ = [
     "GlobalAvgPool2d",
     "GroupNorm",
     "HuberLoss",
+    "Input",
     "InstanceNorm2d",
     "L1Loss",
     "LayerNorm",
@@ -69,9 +73,12 @@ __all__ = [
     "Linear",
     "MSELoss",
     "MaxPool2d",
+    "Model",
     "Module",
+    "Operation",
     "Pad2d",
     "Parameter",
+    "PartialConv2d",
     "ReLU",
     "Sequential",
     "SiLU",

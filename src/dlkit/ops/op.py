@@ -36,6 +36,7 @@ from dlkit.backends import kernels
 from dlkit.backends.meta import MetaArray
 from dlkit.errors import BackendError, DTypeError, GradientError, ShapeError
 from dlkit.registry import OPS
+from dlkit.symbol import has_symbol, marked, recorded, user_line
 from dlkit.tensor import Tensor, as_tensor, is_number, plain_number
 
 
@@ -156,16 +157,18 @@ class Op:
         try:
             shape = self._shape(*shapes, **attributes)
         except ShapeError as error:
-            raise ShapeError(f"{self.name}: {error}") from None
+            where = f" (in {user_line()})" if has_symbol(args) else ""
+            raise ShapeError(f"{self.name}: {error}{where}") from None
         if _observers:
             for observer in _observers:
                 observer(self, shapes, attributes, shape, dtype)
         if meta:
             result_dtype = attributes.get("dtype", self.result or dtype)
-            out = Tensor.wrap(MetaArray(shape, result_dtype), "meta")
+            out = Tensor.wrap(MetaArray(marked(shape), result_dtype), "meta")
             if _followers:
                 _tell_followers(self, inputs, attributes, out)
-            return (out, *(None,) * self.auxiliary) if self.auxiliary else out
+            made = (out, *(None,) * self.auxiliary) if self.auxiliary else out
+            return recorded(self, args, attributes, made) if has_symbol(args) else made
         result = self._forward(kernels(device), *arrays, **attributes)
         y = result[0]
         out = Tensor.wrap(y, device)

@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlkit.backends import BACKENDS
+from dlkit.data.holes import kinds
 from dlkit.errors import ConfigError
 from dlkit.models import MODELS, build_model
+from dlkit.models.user import is_user_model
 from dlkit.nn import ACTIVATIONS, INITS, Module
 from dlkit.optim import OPTIMIZERS, SCHEDULES, Schedule
 from dlkit.registry import nearest
@@ -29,7 +31,7 @@ NORMALIZATIONS = ("standard", "scale", "none")
 MODEL_OPTIONS = ("hidden", "width", "activation", "pool", "dropout", "batch_norm", "init")
 
 
-CLASSIFY = ("classify",)
+CLASSIFY, INPAINT = ("classify",), ("inpaint",)
 
 
 def _option(
@@ -43,6 +45,12 @@ def _option(
     """tasks : which read this option; None: all"""
     metadata = {"help": help, "group": group, "choices": choices, "flag": flag, "tasks": tasks}
     return field(default=default, metadata=metadata)
+
+
+def _task_defaults(name: Any) -> dict[str, Any]:
+    from dlkit.train.tasks import TASKS
+
+    return TASKS[name].defaults if name in TASKS.names() else {}
 
 
 def _tasks() -> list[str]:
@@ -82,7 +90,11 @@ class TrainConfig:
     mirror: str | None = _option(None, "Address to download a named data set from.", "data", tasks=CLASSIFY)
 
     model: str | None = _option(
-        None, "Network (default: cnn for images, mlp for features).", "model", MODELS.names, tasks=CLASSIFY
+        None,
+        "Network, or your own: file.py:build (default: cnn for images, mlp for features).",
+        "model",
+        MODELS.names,
+        tasks=CLASSIFY,
     )
     from_model: str | None = _option(
         None, "Start from the network in this ONNX file.", "model", flag="--from", tasks=CLASSIFY
@@ -90,12 +102,20 @@ class TrainConfig:
     hidden: tuple[int, ...] | None = _option(
         None, "Hidden layer sizes of shallow and mlp, e.g. 128,64.", "model", tasks=CLASSIFY
     )
-    width: int | None = _option(None, "Filters of the first block of cnn.", "model")
+    width: int | None = _option(
+        None, "Filters of the first block of cnn, or of each scale of the filling network.", "model"
+    )
     activation: str | None = _option(None, "Activation of the hidden layers.", "model", ACTIVATIONS, tasks=CLASSIFY)
     pool: str | None = _option(None, "Pooling of lenet5.", "model", ("average", "max"), tasks=CLASSIFY)
     dropout: float | None = _option(None, "Probability that a unit is dropped while training.", "model", tasks=CLASSIFY)
     batch_norm: bool | None = _option(None, "Batch normalisation in mlp.", "model", tasks=CLASSIFY)
     init: str | None = _option(None, "Initial weights.", "model", INITS.names, tasks=CLASSIFY)
+
+    crop_size: int = _option(96, "Side of the crops to learn filling from.", "inpaint", tasks=INPAINT)
+    mask_kind: str = _option("mixed", "What holes to learn to fill.", "inpaint", kinds, tasks=INPAINT)
+    depth: int | None = _option(
+        None, "How often the filling network halves the image (default: 5).", "inpaint", tasks=INPAINT
+    )
 
     epochs: int = _option(20, "Passes over the training set.", "training")
     batch_size: int = _option(64, "Examples per step.", "training")
@@ -151,6 +171,8 @@ class TrainConfig:
             "width": 1,
             "image_size": 1,
             "limit_per_class": 1,
+            "crop_size": 8,
+            "depth": 1,
         }
         for name, least in at_least.items():
             if (value := getattr(self, name)) is not None and value < least:
@@ -170,7 +192,7 @@ class TrainConfig:
             for name in ("model", *MODEL_OPTIONS):
                 if getattr(self, name) is not None:
                     raise ConfigError(f"{name} was given, but the network comes from {self.from_model}; leave one out")
-        at_most = {"threads": 256, "width": 65_536, "image_size": 20_000}
+        at_most = {"threads": 256, "width": 65_536, "image_size": 20_000, "crop_size": 4096, "depth": 10}
         for name, most in at_most.items():
             if (value := getattr(self, name)) is not None and value > most:
                 raise ConfigError(f"{name} (={value}) must be at most {most}")
@@ -254,12 +276,13 @@ class TrainConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], where: str = "configuration") -> TrainConfig:
+        """What is not given is the task's own default, then that of all tasks."""
         known = [f.name for f in dataclasses.fields(cls)]
         for name in values:
             if name not in known:
                 raise ConfigError(f"{where}: unknown option {name!r}{nearest(name, known)}")
         try:
-            return cls(**values)
+            return cls(**{**_task_defaults(values.get("task")), **values})
         except ConfigError as error:
             raise ConfigError(f"{where}: {error}") from None
 
@@ -310,6 +333,6 @@ def _checked(name: str, value: Any, kind: Any, choices: Any) -> Any:
         raise ConfigError(f"{name} is not a number")
     if choices is not None:
         known = list(choices() if callable(choices) else choices)
-        if value not in known:
+        if value not in known and not (name == "model" and is_user_model(value)):
             raise ConfigError(f"unknown {name} {value!r}{nearest(value, known)}; known: {', '.join(known)}")
     return value

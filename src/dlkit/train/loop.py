@@ -19,13 +19,14 @@ from dlkit import nn, random
 from dlkit.backends import BACKENDS, current_backend, kernels, use_backend
 from dlkit.data.names import KNOWN
 from dlkit.errors import CheckpointError, DivergedError
+from dlkit.models.user import UserModel, check_classifier, is_user_model
 from dlkit.optim import OPTIMIZERS, Optimizer, clip_gradients
 from dlkit.tensor import Tensor
 from dlkit.threads import set_num_threads
 from dlkit.train.checkpoint import Checkpoint, load_checkpoint
 from dlkit.train.config import TrainConfig
 from dlkit.train.divergence import advice, first_bad_place, is_finite
-from dlkit.train.files import remove_leftovers
+from dlkit.train.files import remove_leftovers, write_atomically
 from dlkit.train.origin import Origin
 from dlkit.train.run import RunFolder
 from dlkit.train.tasks import TASKS, Data, Task
@@ -137,6 +138,11 @@ class Trainer:
             config = replace(config, from_model=str(Path(config.from_model).absolute()))
             origin = Origin.open(config.from_model or "", network)
             config = origin.adapted(config)
+        self.user_model = UserModel.parse(config.model) if config.model and is_user_model(config.model) else None
+        self.source: str | None = None  # the checksum of that file
+        if self.user_model is not None:
+            config = replace(config, model=str(self.user_model))
+            self.source = self.user_model.checksum()
         self.config, self.origin = config, origin
         set_num_threads(config.threads)
         if config.backend:
@@ -148,6 +154,8 @@ class Trainer:
         with random.using(random.derive(config.seed, _WEIGHTS)):
             self.model = self.task.build(config, self.task.input_shape, len(self.task.classes), self.network)
         self.model = self.model.to(self.device)
+        if self.user_model is not None:
+            check_classifier(self.model, self.task.input_shape, len(self.task.classes), str(self.user_model))
         self.optimizer: Optimizer = OPTIMIZERS[config.optimizer](self.model.parameters(), **config.optimizer_options())
         self.base_lr = self.optimizer.lr
         self.schedule = config.learning_rate_schedule()
@@ -174,6 +182,7 @@ class Trainer:
         begun = state.epoch + (state.batch > 0)
         if config.epochs < begun or (state.finished and config.epochs <= begun):
             raise CheckpointError(f"{path}: this run has had {begun} epochs; give a larger --epochs to go on")
+        checkpoint.check_source()
         trainer = cls(config, network=checkpoint.network)
         if trainer.task.classes != checkpoint.classes or trainer.task.input_shape != checkpoint.input_shape:
             raise CheckpointError(f"{path}: the data set {trainer.config.data!r} has changed since this run began")
@@ -203,6 +212,8 @@ class Trainer:
         progress = progress or Silent()
         if self.run is None:
             self.run = RunFolder.create(self.config, self.dataset.name, self.task.model_name)
+            if self.user_model is not None:
+                write_atomically(self.run.path / "model.py", self.user_model.text())
         else:
             remove_leftovers(self.run.path)
             self.run.write_config(self.config)
@@ -354,6 +365,7 @@ class Trainer:
             self.optimizer.state_dict() if with_state else {},
             asdict(self.state) if with_state else None,
             self.network,
+            self.source,
         )
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,25 @@ def save_sheet(rows: list[SheetRow], columns: int, path: Path) -> None:
     if not rows:
         figure.suptitle("no mistakes")
     _save(figure, path)
+
+
+def save_fillings(rows: Sequence[tuple[np.ndarray, ...]], path: Path) -> None:
+    """Rows of pictures beside each other, float in 0..1 [H, W, C], pixel for pixel."""
+    from PIL import Image
+
+    gap = 4
+    height = sum(row[0].shape[0] + gap for row in rows) - gap
+    width = max(sum(picture.shape[1] + gap for picture in row) for row in rows) - gap
+    sheet = np.full((height, width, rows[0][0].shape[2]), 255, np.uint8)
+    top = 0
+    for row in rows:
+        left = 0
+        for picture in row:
+            h, w = picture.shape[:2]
+            sheet[top : top + h, left : left + w] = np.rint(255 * picture)
+            left += w + gap
+        top += row[0].shape[0] + gap
+    save_atomically(path, lambda name: Image.fromarray(sheet.squeeze()).save(name))
 
 
 def save_gradients(

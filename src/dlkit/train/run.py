@@ -6,6 +6,7 @@ best.safetensors    the network of the best epoch; evaluate and predict use it
 history.csv         one line per epoch
 metrics.json        the result
 curves.png          loss and accuracy, or what else the task measures, over the epochs
+model.py            what the user's file with the network held, where one was given; kept to be read, never run
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from dlkit.train.config import TrainConfig
 from dlkit.train.files import finite, says_why, write_atomically
 from dlkit.train.tasks import TASKS
 
-FILES = ("config.toml", "history.csv", "metrics.json", "curves.png")
+FILES = ("config.toml", "history.csv", "metrics.json", "curves.png", "model.py")
 
 
 class RunFolder:

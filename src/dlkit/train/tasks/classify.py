@@ -12,6 +12,7 @@ from dlkit.data.augment import Augment
 from dlkit.data.loader import Batch, Loader
 from dlkit.data.normalize import Normalizer
 from dlkit.errors import DataError
+from dlkit.models.user import UserModel, is_user_model
 from dlkit.tensor import Tensor
 from dlkit.train.config import TrainConfig, default_model
 from dlkit.train.evaluation import evaluate
@@ -39,7 +40,7 @@ class Classify(Task):
         if origin is not None:
             origin.check(data.train.shape)
         self.dataset, self.classes, self.input_shape = data, data.classes, data.train.shape
-        self.model_name = origin.name if origin else config.model or default_model(self.input_shape)
+        self.model_name = origin.name if origin else _name(config.model) or default_model(self.input_shape)
         splits = split(data, config)
         self.train_source, self.val_source = splits.train, splits.dev
         self.goal = config.goal()
@@ -148,3 +149,8 @@ def class_weights(config: TrainConfig, source: Source, classes: int) -> np.ndarr
         return None
     counts = np.bincount(source.labels, minlength=classes)
     return len(source) / (classes * np.maximum(counts, 1))
+
+
+def _name(model: str | None) -> str | None:
+    """Of a network in a user's file, the file's name."""
+    return UserModel.parse(model).path.stem if model and is_user_model(model) else model

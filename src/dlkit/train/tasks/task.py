@@ -60,6 +60,7 @@ class Task(ABC):
 
     name: ClassVar[str]
     used_by: ClassVar[str]
+    defaults: ClassVar[dict[str, Any]] = {}  # of TrainConfig, where this task's are others
     quantities: dict[str, str]
 
     loader: Batches

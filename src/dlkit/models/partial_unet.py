@@ -1,0 +1,84 @@
+"""A U-Net of partial convolutions that fills holes: not a classifier, so it is built by its class and not by a name in
+MODELS.
+
+    x [N, H, W, C] in 0..1, 0 where unknown; known [N, H, W, 1] of zeros and ones  ──►  [N, H, W, C]
+
+    x ── first ──┬─────────────────────── beside ────────────┬── up ── last ── change ──► + start
+                 └── down, stride 2 ──┬── beside ── up ── ×2 ┘
+                                      └── down ... ── ×2 ┘
+
+The network says how to change a start that any hole has: the known pixels averaged from fine to coarse until every pixel
+has a value, and that spread out again. It begins as no change, so the first step is no worse than that blur.
+"""
+
+from __future__ import annotations
+
+from dlkit import nn, ops, tape
+from dlkit.errors import ConfigError
+from dlkit.tensor import Tensor
+
+SLOPE = 0.2  # of the leaky ReLU behind every partial convolution; f(0) = 0, so the unknown stays 0
+
+
+class PartialUNet(nn.Module):
+    """width : channels of every scale; depth : how often the image is halved.
+
+    Differs from the paper: the same width at all scales, a first and a last pair of layers at full size, no batch norm
+    (its averages are those of other holes), and the start.
+    Source : Liu et al. 2018, Image inpainting for irregular holes using partial convolutions, section 3.2; the start is
+    that of Gortler, Grzeszczuk, Szeliski & Cohen 1996, The lumigraph, section 3.4 (pull-push).
+    """
+
+    def __init__(self, channels: int = 3, *, width: int = 32, depth: int = 5):
+        if depth < 1:
+            raise ConfigError(f"depth (={depth}) must be at least 1")
+        self.first = nn.PartialConv2d(channels, width, 3, padding=1, masked=True)
+        self.down = [nn.PartialConv2d(width, width, 3, stride=2, padding=1, masked=True) for _ in range(depth)]
+        self.up = [nn.PartialConv2d(2 * width, width, 3, padding=1, masked=True) for _ in range(depth)]
+        self.last = nn.PartialConv2d(width, width, 3, padding=1, masked=True)
+        self.change = nn.Conv2d(width, channels, 3, padding=1, init="zeros")
+
+    def forward(self, x: Tensor, known: Tensor) -> Tensor:
+        with tape.no_grad():
+            start = pull_push(x, known)
+            count = ops.maximum(ops.sum(known, axis=(1, 2), keepdims=True), 1.0)
+            mean = ops.sum(x, axis=(1, 2), keepdims=True) / count
+            centred = (x - mean) * known
+        y, mask = _then_leaky(self.first, centred, known)
+        scales = [(y, mask)]
+        for layer in self.down:
+            y, mask = _then_leaky(layer, y, mask)
+            scales.append((y, mask))
+        scales.pop()
+        for layer in self.up:
+            beside, its_mask = scales.pop()
+            joined = ops.concat(_enlarged(y, beside), beside, axis=3)
+            masks = ops.concat(_enlarged(mask, its_mask), its_mask, axis=3)
+            y, mask = _then_leaky(layer, joined, masks)
+        y, mask = _then_leaky(self.last, y, mask)
+        return start + self.change(y)
+
+
+def _then_leaky(layer: nn.PartialConv2d, y: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    y, mask = layer(y, mask)
+    return ops.leaky_relu(y, slope=SLOPE), mask
+
+
+def _enlarged(y: Tensor, like: Tensor) -> Tensor:
+    """Twice as large, to the size of `like`, whose odd sizes were rounded up on the way down."""
+    h, w = like.shape[1:3]
+    y = ops.upsample_nearest(y, scale=2)
+    return y if y.shape[1:3] == (h, w) else y[:, :h, :w]
+
+
+def pull_push(x: Tensor, known: Tensor) -> Tensor:
+    """x [N, H, W, C] with what is unknown filled: pixels averaged in twos, over those that are known, until nothing is
+    unknown (or one pixel is left); from there back, bilinearly, into the holes. Where nothing is known at all: 0."""
+    h, w = x.shape[1:3]
+    if max(h, w) == 1:
+        return x
+    even = ((0, 0), (0, h % 2), (0, w % 2), (0, 0))
+    share = ops.avg_pool2d(ops.pad(known, widths=even), kernel=2)
+    mean = ops.avg_pool2d(ops.pad(x, widths=even), kernel=2) / ops.maximum(share, 0.25)
+    coarse = pull_push(mean, ops.minimum(4.0 * share, 1.0))
+    return x + (1.0 - known) * ops.upsample_bilinear(coarse, scale=2)[:, :h, :w]
