@@ -30,11 +30,21 @@ def _save(figure: Any, path: Path) -> None:
         save_atomically(path, lambda name: figure.savefig(name, dpi=120))
 
 
-def save_curves(history: list[dict[str, Any]], quantities: dict[str, str], path: Path) -> None:
-    """Each quantity over the epochs, training and validation. quantities : name -> unit; shares are shown in %"""
-    figure = _figure(4.5 * len(quantities), 3.6)
+def save_curves(
+    history: list[dict[str, Any]], quantities: dict[str, str], path: Path, rates: list[tuple[float, float]]
+) -> None:
+    """Each quantity over the epochs, training and validation, and the learning rate.
+
+    quantities : name -> unit; shares are shown in %.  rates : (epochs done, learning rate).
+    """
+    figure = _figure(4.5 * (len(quantities) + 1), 3.6)
     epochs = [row["epoch"] for row in history]
-    for axes, (quantity, unit) in zip(figure.subplots(1, len(quantities), squeeze=False)[0], quantities.items()):
+    plots = figure.subplots(1, len(quantities) + 1)
+    plots[-1].plot(*zip(*rates))
+    plots[-1].set_xlabel("epoch")
+    plots[-1].set_ylabel("learning rate")
+    plots[-1].grid(alpha=0.3)
+    for axes, (quantity, unit) in zip(plots, quantities.items()):
         scale = 100 if unit == "%" else 1
         for part, style in (("train", "o-"), ("val", "s--")):
             if f"{part}_{quantity}" in history[0]:
