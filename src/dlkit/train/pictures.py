@@ -182,6 +182,32 @@ def save_gradients(
 
 
 @dataclass(frozen=True)
+class Panel:
+    """A picture, uint8 [H, W, 1 or 3], with what is written above it."""
+
+    image: np.ndarray
+    title: str
+
+
+def save_panels(rows: list[list[Panel]], path: Path) -> None:
+    """A contact sheet of large pictures in rows; those of a row have one height."""
+    side = 2.6
+    widths = [[side * p.image.shape[1] / p.image.shape[0] for p in row] for row in rows]
+    figure = _figure(max(sum(w) + 0.15 * len(w) for w in widths) + 0.2, (side + 0.45) * len(rows) + 0.1, None)
+    width, height = figure.get_size_inches()
+    for i, (row, sizes) in enumerate(zip(rows, widths)):
+        left, bottom = 0.15, height - (side + 0.45) * (i + 1)
+        for panel, size in zip(row, sizes):
+            axes = figure.add_axes((left / width, bottom / height, size / width, side / height))
+            grey = panel.image.shape[-1] == 1
+            axes.imshow(panel.image[..., 0] if grey else panel.image, cmap="gray" if grey else None, vmin=0, vmax=255)
+            axes.set_axis_off()
+            axes.set_title(panel.title, fontsize=8, pad=3)
+            left += size + 0.15
+    _save(figure, path)
+
+
+@dataclass(frozen=True)
 class Axis:
     """One vertical axis: marks (height from 0 to 1, text) and the height at which each line crosses it."""
 
