@@ -11,7 +11,7 @@ from dlkit.errors import ConfigError
 from dlkit.inpaint.mask import distance
 from dlkit.inpaint.method import Job, method
 from dlkit.inpaint.tiles import OVERLAP, in_tiles
-from dlkit.models.partial_unet import pull_push
+from dlkit.models.partial_unet import pull_push, reach_of
 from dlkit.nn import Module, inference
 from dlkit.tensor import Tensor
 
@@ -47,7 +47,7 @@ class Network:
 
         checkpoint = RunFolder.open(run).load_best("inpaint")
         side, _, channels = checkpoint.input_shape
-        return cls(checkpoint.build().to(job.device), channels, side // 4, job.device, job.quality == "best")
+        return cls(checkpoint.build().to(job.device), channels, reach_of(side), job.device, job.quality == "best")
 
     def __call__(self, image: np.ndarray, hole: np.ndarray) -> np.ndarray:
         """float32 [H, W, C]; C is 1 or 3, whichever it was trained on."""
