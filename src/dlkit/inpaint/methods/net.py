@@ -10,8 +10,9 @@ from dlkit import ops, tape
 from dlkit.errors import ConfigError
 from dlkit.inpaint.mask import distance
 from dlkit.inpaint.method import Job, method
+from dlkit.inpaint.spread import spread
 from dlkit.inpaint.tiles import OVERLAP, in_tiles
-from dlkit.models.partial_unet import pull_push, reach_of
+from dlkit.models.partial_unet import reach_of
 from dlkit.nn import Module, inference
 from dlkit.tensor import Tensor
 
@@ -105,10 +106,3 @@ def _sums(x: np.ndarray) -> np.ndarray:
 def enlarged(coarse: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     with tape.no_grad():
         return ops.upsample_bilinear(Tensor(coarse[None]), scale=2).numpy()[0, : shape[0], : shape[1]]
-
-
-def spread(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
-    """The known pixels spread into the hole, which costs next to nothing."""
-    known = (~hole[None, ..., None]).astype(np.float32)
-    with tape.no_grad():
-        return pull_push(Tensor(image[None] * known), Tensor(known)).numpy()[0]
