@@ -18,21 +18,24 @@ SHOWN = 20  # trials in the table
 class TrialBar:
     """A bar over the trials on a terminal; a line for each that is done in any case, on stderr."""
 
-    def __init__(self) -> None:
+    def __init__(self, definition: Any) -> None:
+        self.definition = definition
         self.seen: set[int] = set()
         self.bar: Any = None
 
     def __call__(self, trials: list[Any]) -> None:
-        from dlkit.search.run import done
+        from dlkit.search.study import DONE
 
         if self.bar is None:
             self.bar = bar(len(trials), "trial")
         self.bar.total = len(trials)
-        for trial in done(trials):
-            if trial.number not in self.seen:
+        for trial in trials:
+            if trial.state in DONE and trial.number not in self.seen:
                 self.seen.add(trial.number)
                 self.bar.clear()
-                click.echo(f"trial {trial.number:3d}   {outcome(trial)}   {values_text(trial.values)}", err=True)
+                click.echo(
+                    f"trial {trial.number:3d}   {outcome(self.definition, trial)}   {values_text(trial)}", err=True
+                )
                 self.bar.update()
 
     def close(self) -> None:
@@ -40,24 +43,35 @@ class TrialBar:
             self.bar.close()
 
 
-def outcome(trial: Any) -> str:
+def measured(definition: Any, trial: Any) -> str:
+    """The metric of a trial: a share in per cent."""
+    if trial.value is None:
+        return "–"
+    from dlkit.train.metrics import METRICS
+
+    value = definition.measured(trial.row, trial.value)
+    name = definition.metric.partition(":")[0]
+    return percent(value) if name in METRICS and METRICS[name].share else shown(value)
+
+
+def outcome(definition: Any, trial: Any) -> str:
     if trial.state == "failed":
         return f"failed: {trial.why}"
-    text = f"validation accuracy {percent(trial.row['val_accuracy'])}" if "val_accuracy" in trial.row else ""
-    stopped = f" (stopped after epoch {trial.epochs})" if trial.state == "pruned" else ""
-    return f"{text or 'score ' + number(trial.score[0])} loss {trial.row['val_loss']:.4f}{stopped}"
+    early = f" after epoch {trial.epochs}, stopped there" if trial.state == "pruned" else ""
+    missed = f" ({trial.why})" if trial.why else ""
+    return (
+        f"validation {definition.metric} {measured(definition, trial)} loss {trial.row['val_loss']:.4f}{early}{missed}"
+    )
 
 
-def number(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def values_text(values: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {shown(value)}" for name, value in values.items())
+def values_text(trial: Any) -> str:
+    return ", ".join(f"{name} {shown(value)}" for name, value in trial.values.items())
 
 
 def shown(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list) else number(value)
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 @click.command(name="search")
@@ -92,7 +106,9 @@ def command(config_file: str | None, jobs: int, resume: str | None, as_json: boo
     from dlkit.search.study import SearchFolder
 
     given = {name: value for name, value in flags.items() if value is not None}
-    method = {name: given.pop(name) for name in ("method", "trials", "refine", "around", "points") if name in given}
+    method: dict[str, Any] = {
+        name: given.pop(name) for name in ("method", "trials", "refine", "around", "points") if name in given
+    }
     if resume is not None:
         if fixed := [n for n in (*given, *method) if n not in ("trials", "refine")] + (
             ["config"] if config_file else []
@@ -106,7 +122,7 @@ def command(config_file: str | None, jobs: int, resume: str | None, as_json: boo
         values = {**(read_toml(config_file) if config_file else {}), **given}
         definition = Definition.parse(values, method, config_file or "options")
         folder = SearchFolder.create(new_folder(definition, values.get("out")), definition)
-    progress = TrialBar()
+    progress = TrialBar(folder.definition)
     with folder:
         try:
             result = search(folder, jobs, progress)
@@ -115,31 +131,30 @@ def command(config_file: str | None, jobs: int, resume: str | None, as_json: boo
     if as_json:
         print_json(result.to_dict())
     elif result.interrupted:
-        finished = sum(t.state in ("complete", "pruned", "failed") for t in result.trials)
         click.echo(
-            f"stopped after {finished} of {len(result.trials)} trials; go on with: dlkit search --resume {folder.path}"
+            f"stopped after {result.finished} of {len(result.trials)} trials; go on with: "
+            f"dlkit search --resume {folder.path}"
         )
     else:
-        report(result)
+        report(folder.definition, result)
     return 130 if result.interrupted else 0
 
 
-def report(result: Any) -> None:
+def report(definition: Any, result: Any) -> None:
     names = list(result.trials[0].values)
     rows = [
-        (t.number, number(t.score[0]) if t.score else "–", t.state, *(shown(t.values[n]) for n in names))
+        (t.number, measured(definition, t), t.state, *(shown(t.values[n]) for n in names))
         for t in result.trials[:SHOWN]
     ]
-    click.echo(table(rows, ("trial", "score", "", *names), right=(0, 1, *range(3, 3 + len(names)))))
+    header = ("trial", definition.metric, "", *names)
+    click.echo(table(rows, header, right=(0, 1, *range(3, len(header)))))
     if len(result.trials) > SHOWN:
         click.echo(f"... and {len(result.trials) - SHOWN} more in {result.folder}/results.csv")
-    click.echo(f"\nbest: trial {result.best.number}, {outcome(result.best)}")
+    click.echo(f"\nbest: trial {result.best.number}, {outcome(definition, result.best)}")
     if "test_accuracy" in result.test:
         click.echo(f"its test accuracy, looked at once: {percent(result.test['test_accuracy'])}")
     if result.importances:
         shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in result.importances.items())
-        click.echo(f"of the differences between trials explains {shares}")
-    click.echo(
-        f"{len(result.trials)} trials in {result.seconds:.1f} s; train it again: dlkit train --config {result.files[1]}"
-    )
-    click.echo(f"saved in {result.folder}: {', '.join(Path(f).name for f in result.files)}")
+        click.echo(f"what explains the differences between trials: {shares}")
+    click.echo(f"{len(result.trials)} trials in {result.seconds:.1f} s, saved in {result.folder}")
+    click.echo(f"train the best again: dlkit train --config {result.folder}/best.toml")

@@ -13,7 +13,7 @@ from dlkit.cli.output import bar, json_option, print_json
 from dlkit.errors import ConfigError
 from dlkit.train.config import TrainConfig, read_toml
 
-RESUMABLE = ("epochs", "patience", "lr", "clip_norm", "threads", "backend")
+RESUMABLE = ("epochs", "patience", "lr", "clip_norm", "threads", "backend", "tensorboard")
 
 
 class ProgressBar:

@@ -15,7 +15,7 @@ LAYERS = [
     {"nn", "data", "layers"},
     {"optim", "models", "weights"},
     {"train", "onnx"},
-    {"gradients", "explain", "doctor", "bench", "sklearn", "search"},
+    {"gradients", "explain", "doctor", "bench", "sklearn", "search", "visualize"},
     {"inpaint"},
     {"cli"},
 ]

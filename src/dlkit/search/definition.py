@@ -44,7 +44,7 @@ class Definition:
         Raises : ConfigError.
         """
         fixed = {k: v for k, v in values.items() if k not in TABLES}
-        for name in ("data", "from_model"):  # the search may be gone on with from elsewhere
+        for name in ("data", "dev_data", "test_data", "from_model"):  # the search may be gone on with from elsewhere
             if isinstance(path := fixed.get(name), str) and path not in KNOWN and Path(path).exists():
                 fixed[name] = str(Path(path).absolute())
         config = TrainConfig.from_dict(fixed, where)
@@ -81,6 +81,16 @@ class Definition:
         return replace(
             config, out=None if out is None else str(out), threads=config.threads if threads is None else threads
         )
+
+    @property
+    def metric(self) -> str:
+        """What trials are compared by."""
+        config = self.config({})
+        return config.metric if config.task == "classify" else "score"
+
+    def measured(self, row: dict[str, Any], value: float) -> float:
+        """The metric of a trial as it stands in its row, where `value` is the same with a sign, higher being better."""
+        return row.get(f"val_{self.metric}", row.get(self.metric, value))
 
     def first_stage(self) -> list[dict[str, Any]]:
         if self.method == "grid":

@@ -51,11 +51,14 @@ def draw(folder: SearchFolder, trials: list[Trial], importances: dict[str, float
         for name, found in ranges.items()
     ]
     paths = [folder.path / "parallel.png"]
-    scores = [t.score[0] if t.score and t.state == "complete" else None for t in trials]
-    save_parallel_coordinates(axes, scores, "validation score", paths[0])
+    scores = [t.value if t.state == "complete" else None for t in trials]
+    sign = (
+        "" if all(t.value == folder.definition.measured(t.row, t.value) for t in trials if t.value is not None) else "-"
+    )
+    save_parallel_coordinates(axes, scores, f"{sign}{folder.definition.metric}", paths[0])
     if importances:
         paths.append(folder.path / "importance.png")
-        save_bars(importances, "share of the variance of the score", paths[1])
+        save_bars(importances, f"share of the variance of {folder.definition.metric}", paths[1])
     return paths
 
 

@@ -40,6 +40,10 @@ class SearchResult:
     importances: dict[str, float] = field(default_factory=dict)
     files: list[str] = field(default_factory=list)
 
+    @property
+    def finished(self) -> int:
+        return sum(t.state in DONE for t in self.trials)
+
     def to_dict(self) -> dict[str, Any]:
         best = None if self.best is None else self.best.to_dict()
         return {**vars(self), "trials": [t.to_dict() for t in self.trials], "best": best}
@@ -60,9 +64,10 @@ def search(folder: SearchFolder, jobs: int = 1, watch: Watch = lambda trials: No
     began = time.perf_counter()
     with _others(folder, jobs - 1):
         try:
-            finished = work(folder, lambda: watch(folder.trials()))
+            finished = work(folder, jobs, lambda: watch(folder.trials()))
         except KeyboardInterrupt:
             finished = False
+    watch(folder.trials())
     trials = ranked(folder.trials())
     best = trials[0] if trials and trials[0].state == "complete" else None
     seconds = time.perf_counter() - began
@@ -83,7 +88,7 @@ def search(folder: SearchFolder, jobs: int = 1, watch: Watch = lambda trials: No
 @contextlib.contextmanager
 def _others(folder: SearchFolder, count: int) -> Iterator[None]:
     """Further processes at work on the same folder, ended with this one."""
-    command = [sys.executable, "-m", "dlkit.search.worker", str(folder.path)]
+    command = [sys.executable, "-m", "dlkit.search", str(folder.path)]
     running = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(count)]
     try:
         yield
@@ -109,7 +114,3 @@ def _test(folder: SearchFolder, best: Trial) -> dict[str, Any]:
     trainer.task.restore(checkpoint.normalizer)
     trainer.model.load_state_dict(checkpoint.model_state)
     return trainer.task.test(trainer.model, trainer.device, run.path)
-
-
-def done(trials: list[Trial]) -> list[Trial]:
-    return [t for t in trials if t.state in DONE]

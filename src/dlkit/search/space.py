@@ -194,7 +194,8 @@ class Space:
         for name, given in table.items():
             if name not in known:
                 raise ConfigError(f"{where}: [search]: unknown option {name!r}{nearest(name, list(known))}")
-            if known[name].metadata["group"] in ("data", "run") and name not in COMPARABLE:
+            other_data = known[name].metadata["group"] in ("data", "run") and name not in COMPARABLE
+            if other_data or name in ("metric", "satisfy"):
                 raise ConfigError(
                     f"{where}: [search]: {name} must be the same for all trials; give it as a fixed option"
                 )

@@ -30,20 +30,22 @@ if TYPE_CHECKING:
 
 REDUCTION = 3  # halving: of those that came so far, one in three goes on
 DONE = ("complete", "pruned", "failed")
+OUTCOME = ("score", "value", "row", "epochs", "seconds", "why")  # of a Trial, known when it is done
 
 
 @dataclass
 class Trial:
     """number : from 0 on, in the order of the plan.  state : "waiting", "running", or one of DONE.
 
-    score : (validation metric, higher being better; then what decides between equals), None before the first epoch.
-    row : the best epoch's row.  why : what went wrong where it failed.
+    score : of the best epoch, as the task sees it; None where there was none.  value : the metric in it, higher being better.
+    row : the best epoch's row, and what the network costs.  why : what went wrong, or which conditions are not met.
     """
 
     number: int
     state: str
     values: dict[str, Any]
-    score: tuple[float, ...] | None = None
+    score: list[float] | None = None
+    value: float | None = None
     row: dict[str, Any] = field(default_factory=dict)
     epochs: int = 0
     seconds: float = 0.0
@@ -118,8 +120,9 @@ class SearchFolder:
         found = {}
         for frozen in self.study.get_trials(deepcopy=False):
             state = frozen.state.name.lower()
-            facts = {k: v for k, v in frozen.user_attrs.items() if k != "worker"}
-            found[facts["number"]] = Trial(state={"fail": "failed"}.get(state, state), **facts)
+            facts = frozen.user_attrs
+            number, values, outcome = facts["number"], facts["values"], facts.get("outcome", {})
+            found[number] = Trial(number, {"fail": "failed"}.get(state, state), values, **outcome)
         return [found[n] for n in sorted(found)]
 
     # -- taking and giving back ------------------------------------------------------------------------------------
@@ -145,10 +148,9 @@ class SearchFolder:
         from optuna.trial import TrialState
 
         states = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
-        value = trial.score[0] if trial.state == "complete" and trial.score else None
         with _locked(self.path):
-            for name in ("score", "row", "epochs", "seconds", "why"):
-                handle.set_user_attr(name, getattr(trial, name))
+            handle.set_user_attr("outcome", {name: getattr(trial, name) for name in OUTCOME})
+            value = trial.value if trial.state == "complete" else None
             self.study.tell(handle, value, state=states[trial.state])
 
     def unfinished(self) -> bool:

@@ -1,21 +1,18 @@
 """One process at work on a search: takes a trial, trains it, writes down what came of it, takes the next.
 
-`python -m dlkit.search.worker FOLDER` is what `--jobs` starts beside the first one.
+`python -m dlkit.search FOLDER` is what `--jobs` starts beside the first one.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import os
 import shutil
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlkit import threads
-from dlkit.errors import ConfigError, DivergedError, DlkitError, UsageError
+from dlkit.errors import ConfigError, DivergedError, UsageError
 from dlkit.search.study import SearchFolder, Trial
 from dlkit.train.config import TrainConfig
 from dlkit.train.loop import Trainer, load_data
@@ -27,34 +24,37 @@ WAIT = 0.2  # seconds between two looks at what other processes do
 
 
 def work(
-    folder: SearchFolder, watch: Callable[[], None] = lambda: None, wanted: Callable[[], bool] = lambda: True
+    folder: SearchFolder,
+    jobs: int = 1,
+    watch: Callable[[], None] = lambda: None,
+    wanted: Callable[[], bool] = lambda: True,
 ) -> bool:
     """Takes trials until all are done, also by other processes; False if it was interrupted before.
 
+    jobs : processes that will be at work, though some may not have begun yet: threads are divided between so many.
     watch : called after every trial, and now and then while others are at work.  wanted : asked before every trial.
     """
-    share, data = threads.num_threads(), _LastData()
+    all_threads, data = folder.definition.config({}).threads or threads.num_threads(), _LastData()
     while wanted():
         claimed = folder.claim()
         if claimed is None:
             if not folder.unfinished():
                 return True
             time.sleep(WAIT)
-        elif not _train(folder, *claimed, share, data):
+        elif not _train(folder, *claimed, max(1, all_threads // max(jobs, folder.workers())), data):
             return False
         watch()
     return False
 
 
-def _train(folder: SearchFolder, handle: optuna.Trial, trial: Trial, all_threads: int, data: _LastData) -> bool:
+def _train(folder: SearchFolder, handle: optuna.Trial, trial: Trial, own_threads: int, data: _LastData) -> bool:
     """Trains one trial; False if it was interrupted and is to be repeated."""
     out = folder.trial_folder(trial.number)
     shutil.rmtree(out, ignore_errors=True)  # of a process that was killed
     definition = folder.definition
-    at_once = max(1, (definition.config({}).threads or all_threads) // folder.workers())
     watcher = _Watcher(handle, definition.method == "halving")
     try:
-        config = definition.config(trial.values, out, at_once)
+        config = definition.config(trial.values, out, own_threads)
         trainer = Trainer(config, data(config))
         result = trainer.fit(watcher, test=False)
     except DivergedError as error:
@@ -65,10 +65,11 @@ def _train(folder: SearchFolder, handle: optuna.Trial, trial: Trial, all_threads
         if result.stopped == "interrupted" and not watcher.pruned:
             return False
         if trainer.state.best_score is None or "val_loss" not in trainer.state.history[0]:
-            raise ConfigError("a search compares trials by their validation results, but nothing is held back for that")
+            raise ConfigError("a search compares trials by their validation, but nothing is held back for that")
         trial.state = "pruned" if watcher.pruned else "complete"
-        trial.score = trainer.state.best_score
-        trial.row = trainer.state.history[trainer.state.best_epoch - 1]
+        trial.row = {**trainer.state.history[trainer.state.best_epoch - 1], **(trainer.state.costs or {})}
+        trial.score, trial.value = list(trainer.state.best_score), trainer.task.objective(trial.row)
+        trial.why = ", ".join(f"misses {c}" for c in trainer.task.verdict(trial.row).get("missed", []))
         trial.epochs, trial.seconds = trainer.state.epoch, trainer.state.seconds
     (out / "last.safetensors").unlink(missing_ok=True)  # a finished trial is used, not gone on with
     folder.finish(handle, trial)
@@ -87,7 +88,8 @@ class _Watcher:
 
     def epoch(self, trainer: Trainer, row: dict[str, Any]) -> None:
         if self.prunes and "val_loss" in row and trainer.state.epoch < trainer.config.epochs:
-            self.handle.report(trainer.task.score(row)[0], trainer.state.epoch)
+            value = trainer.task.objective({**row, **(trainer.state.costs or {})})
+            self.handle.report(value, trainer.state.epoch)
             if self.handle.should_prune():
                 self.pruned = True
                 trainer.stop()
@@ -110,21 +112,3 @@ class _LastData:
 
 def _text(values: dict[str, Any]) -> str:
     return ", ".join(f"{name}={value}" for name, value in values.items())
-
-
-def main(path: str) -> int:
-    """Works until all is done or the process that started this one is gone."""
-    parent = os.getppid()
-    try:
-        with SearchFolder.open(Path(path)) as folder:
-            work(folder, wanted=lambda: os.getppid() == parent)
-    except KeyboardInterrupt:
-        return 130
-    except DlkitError as error:
-        print(f"dlkit: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))

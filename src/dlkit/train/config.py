@@ -169,6 +169,7 @@ class TrainConfig:
     backend: str | None = _option(
         None, "Who computes.", "run", lambda: [b.name for b in BACKENDS.values() if b.device == "cpu"]
     )
+    tensorboard: bool = _option(False, "Write event files for TensorBoard into the run folder.", "run")
     threads: int = _option(0, "CPU threads (0: one per core).", "run")
 
     def __post_init__(self) -> None:

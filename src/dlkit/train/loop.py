@@ -49,6 +49,25 @@ class Silent:
     def epoch(self, trainer: Trainer, row: dict[str, Any]) -> None: ...
 
 
+class Several:
+    """Some watchers as one."""
+
+    def __init__(self, *watchers: Progress):
+        self.watchers = watchers
+
+    def start(self, trainer: Trainer) -> None:
+        for watcher in self.watchers:
+            watcher.start(trainer)
+
+    def step(self, trainer: Trainer, batch: int, batches: int, loss: float) -> None:
+        for watcher in self.watchers:
+            watcher.step(trainer, batch, batches, loss)
+
+    def epoch(self, trainer: Trainer, row: dict[str, Any]) -> None:
+        for watcher in self.watchers:
+            watcher.epoch(trainer, row)
+
+
 @dataclass
 class State:
     """How far a run has come. `batch` batches of epoch `epoch` are done; the task's sums run over them."""
@@ -145,6 +164,10 @@ class Trainer:
             config = replace(config, model=str(self.user_model))
             self.source = self.user_model.checksum()
         self.config, self.origin = config, origin
+        if config.tensorboard:
+            from dlkit.train.events import require_tensorboard
+
+            require_tensorboard()  # its absence is better told now than after the first epoch
         set_num_threads(config.threads)
         if config.backend:
             use_backend(config.backend)
@@ -205,8 +228,9 @@ class Trainer:
     # -- training ----------------------------------------------------------------------------------------------------
 
     def fit(self, progress: Progress | None = None, test: bool = True) -> TrainResult:
-        """Trains to the end, to early stopping, or to Ctrl-C; writes the run folder; tests the best network, if `test`.
+        """Trains to the end, to early stopping, or to Ctrl-C; writes the run folder; tests the best network.
 
+        test : False for one training of many, from which another will be chosen: neither tested nor pictured.
         Raises : DivergedError if the loss becomes NaN or infinite, OutputError if the run cannot be written.
         """
         progress = progress or Silent()
@@ -220,9 +244,9 @@ class Trainer:
         if self.state.costs is None:
             self.state.costs = self.task.costs(self.model)
         self.save()
-        progress.start(self)
         stopped = "finished"
-        with self._stoppable():
+        with self._stoppable(), self._watched(progress) as progress:
+            progress.start(self)
             while self.state.epoch < self.config.epochs:
                 if not self._train_epoch(progress):
                     stopped = "interrupted"
@@ -240,6 +264,18 @@ class Trainer:
             self.state.finished = True
             self.save()
         return result
+
+    @contextmanager
+    def _watched(self, progress: Progress) -> Iterator[Progress]:
+        """By the caller's watcher, and by TensorBoard's if it is asked for."""
+        if not self.config.tensorboard:
+            yield progress
+            return
+        from dlkit.train.events import Events
+
+        assert self.run is not None
+        with Events(self.run.path) as events:
+            yield Several(progress, events)
 
     def stop(self) -> None:
         """Asks a running `fit` to save and return after the step it is in."""
@@ -285,10 +321,7 @@ class Trainer:
     def _step(self, batch: Any) -> float:
         """One forward, backward and update."""
         state, config = self.state, self.config
-        done = state.epoch * len(self.loader) + state.batch
-        self.optimizer.lr = self.base_lr * self.schedule.factor(
-            done, len(self.loader), config.epochs * len(self.loader)
-        )
+        self.optimizer.lr = self._learning_rate(state.epoch * len(self.loader) + state.batch)
         inputs = self.task.inputs(batch, self.device)
         if self.has_dropout:
             with random.using(random.derive(config.seed, _DROPOUT, state.epoch, state.batch)):
@@ -307,6 +340,16 @@ class Trainer:
         self.optimizer.step()
         state.add(self.task.sums(y, batch, value))
         return value
+
+    def _learning_rate(self, done: int) -> float:
+        """After `done` steps."""
+        steps = len(self.loader)
+        return self.base_lr * self.schedule.factor(done, steps, self.config.epochs * steps)
+
+    def _learning_rates(self, epochs: int) -> list[tuple[float, float]]:
+        """(epochs done, learning rate) at a few hundred steps from the start on: for the picture."""
+        steps = epochs * len(self.loader)
+        return [(n / len(self.loader), self._learning_rate(n)) for n in range(0, steps, max(1, steps // 400))]
 
     def _diverged(self, value: float, inputs: tuple[Tensor, ...] | None) -> DivergedError:
         state = self.state
@@ -424,10 +467,12 @@ class Trainer:
         if test:
             result.metrics |= self.task.test(self.model, self.device, self.run.path)
         self.run.write_json("metrics.json", result.to_dict())
-        if len(state.history) > 0:
+        if test and state.history:
             from dlkit.train.pictures import save_curves
 
-            save_curves(state.history, self.task.quantities, self.run.path / "curves.png")
+            save_curves(
+                state.history, self.task.quantities, self.run.path / "curves.png", self._learning_rates(state.epoch)
+            )
         return result
 
 

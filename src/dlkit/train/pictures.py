@@ -30,11 +30,21 @@ def _save(figure: Any, path: Path) -> None:
         save_atomically(path, lambda name: figure.savefig(name, dpi=120))
 
 
-def save_curves(history: list[dict[str, Any]], quantities: dict[str, str], path: Path) -> None:
-    """Each quantity over the epochs, training and validation. quantities : name -> unit; shares are shown in %"""
-    figure = _figure(4.5 * len(quantities), 3.6)
+def save_curves(
+    history: list[dict[str, Any]], quantities: dict[str, str], path: Path, rates: list[tuple[float, float]]
+) -> None:
+    """Each quantity over the epochs, training and validation, and the learning rate.
+
+    quantities : name -> unit; shares are shown in %.  rates : (epochs done, learning rate).
+    """
+    figure = _figure(4.5 * (len(quantities) + 1), 3.6)
     epochs = [row["epoch"] for row in history]
-    for axes, (quantity, unit) in zip(figure.subplots(1, len(quantities), squeeze=False)[0], quantities.items()):
+    plots = figure.subplots(1, len(quantities) + 1)
+    plots[-1].plot(*zip(*rates))
+    plots[-1].set_xlabel("epoch")
+    plots[-1].set_ylabel("learning rate")
+    plots[-1].grid(alpha=0.3)
+    for axes, (quantity, unit) in zip(plots, quantities.items()):
         scale = 100 if unit == "%" else 1
         for part, style in (("train", "o-"), ("val", "s--")):
             if f"{part}_{quantity}" in history[0]:
@@ -172,6 +182,32 @@ def save_gradients(
 
 
 @dataclass(frozen=True)
+class Panel:
+    """A picture, uint8 [H, W, 1 or 3], with what is written above it."""
+
+    image: np.ndarray
+    title: str
+
+
+def save_panels(rows: list[list[Panel]], path: Path) -> None:
+    """A contact sheet of large pictures in rows; those of a row have one height."""
+    side = 2.6
+    widths = [[side * p.image.shape[1] / p.image.shape[0] for p in row] for row in rows]
+    figure = _figure(max(sum(w) + 0.15 * len(w) for w in widths) + 0.2, (side + 0.45) * len(rows) + 0.1, None)
+    width, height = figure.get_size_inches()
+    for i, (row, sizes) in enumerate(zip(rows, widths)):
+        left, bottom = 0.15, height - (side + 0.45) * (i + 1)
+        for panel, size in zip(row, sizes):
+            axes = figure.add_axes((left / width, bottom / height, size / width, side / height))
+            grey = panel.image.shape[-1] == 1
+            axes.imshow(panel.image[..., 0] if grey else panel.image, cmap="gray" if grey else None, vmin=0, vmax=255)
+            axes.set_axis_off()
+            axes.set_title(panel.title, fontsize=8, pad=3)
+            left += size + 0.15
+    _save(figure, path)
+
+
+@dataclass(frozen=True)
 class Axis:
     """One vertical axis: marks (height from 0 to 1, text) and the height at which each line crosses it."""
 
@@ -181,7 +217,8 @@ class Axis:
 
 
 def save_parallel_coordinates(axes: list[Axis], scores: list[float | None], label: str, path: Path) -> None:
-    """A line for each trial across the axes of what was varied, ending at its score; None: grey, without one."""
+    """A line for each trial across the axes of what was varied, ending at its score; None: grey, without one. The first
+    trial is the best one, its line is thick."""
     known = [s for s in scores if s is not None]
     low, high = min(known, default=0.0), max(known, default=1.0)
     span = high - low or 1.0
@@ -190,14 +227,14 @@ def save_parallel_coordinates(axes: list[Axis], scores: list[float | None], labe
     figure = _figure(1.7 * len(columns) + 1, 4.4)
     plot = figure.subplots()
     colours = _colormap("viridis")
-    for i in sorted(range(len(scores)), key=lambda i: (scores[i] is not None, scores[i])):  # the best on top
+    for i in reversed(range(len(scores))):  # the best on top
         score = scores[i]
         heights = [axis.places[i] for axis in axes]
         if score is None:
             plot.plot(range(len(heights)), heights, color="0.8", lw=1)
             continue
         share = (score - low) / span if high > low else 0.5
-        plot.plot(range(len(columns)), [*heights, share], color=colours(share), lw=3 if score == high else 1.2)
+        plot.plot(range(len(columns)), [*heights, share], color=colours(share), lw=1.2 if i else 3.5)
     for x, axis in enumerate(columns):
         plot.axvline(x, color="0.3", lw=0.8)
         for height, text in axis.marks:

@@ -106,6 +106,9 @@ class Classify(Task):
     def score(self, row: Row) -> tuple[float, ...]:
         return self.goal.score(_values(row))
 
+    def objective(self, row: Row) -> float:
+        return self.score(row)[1]
+
     def costs(self, model: nn.Module) -> Row:
         return self.goal.of_network(model, self.input_shape)
 

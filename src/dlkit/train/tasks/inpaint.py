@@ -135,6 +135,7 @@ class Inpaint(Task):
         self.quantities = {"loss": "", "psnr": "dB"}
         photos, chosen = data.train
         self.classes: list[str] = []
+        self.quantities = {"loss": "", "psnr": "dB"}
         self.input_shape = (config.crop_size, config.crop_size, photos.channels)
         self.normalizer = Normalizer("scale", np.zeros(photos.channels), np.ones(photos.channels), True)
         self.loader = Crops(

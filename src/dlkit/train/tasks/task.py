@@ -116,6 +116,10 @@ class Task(ABC):
     def score(self, row: Row) -> tuple[float, ...]:
         """Of a row with validation, and what `costs` gave; the epoch with the highest is the best."""
 
+    def objective(self, row: Row) -> float:
+        """What matters most in the score, conditions apart, as a number to compare trainings by; higher is better."""
+        return self.score(row)[0]
+
     def costs(self, model: Module) -> Row:
         """What is measured on the network alone, once before training: size, latency."""
         return {}
