@@ -128,10 +128,10 @@ class TrainConfig:
     batch_norm: bool | None = _option(None, "Batch normalisation in mlp and vgg.", "model", tasks=CLASSIFY)
     init: str | None = _option(None, "Initial weights.", "model", INITS.names, tasks=CLASSIFY)
 
-    crop_size: int = _option(96, "Side of the crops to learn filling from.", "inpaint", tasks=INPAINT)
+    crop_size: int = _option(64, "Side of the crops to learn filling from.", "inpaint", tasks=INPAINT)
     mask_kind: str = _option("mixed", "What holes to learn to fill.", "inpaint", kinds, tasks=INPAINT)
     depth: int | None = _option(
-        None, "How often the filling network halves the image (default: 5).", "inpaint", tasks=INPAINT
+        None, "How often the filling network halves the image (default: 4).", "inpaint", tasks=INPAINT
     )
 
     epochs: int = _option(20, "Passes over the training set.", "training")
