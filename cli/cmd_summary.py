@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from typing import Any
 
@@ -50,10 +51,14 @@ def command(
       dlkit summary resnet20 --input 32x32x3
       dlkit summary my_net.py:build --input 28x28x1 --plot graph.svg
     """
+    from dlkit.models.user import is_user_model
+    from dlkit.nn import undrawn
     from dlkit.nn.summary import summarize
 
     given = {name: value for name, value in options.items() if value is not None}
-    network = TrainConfig(model=model, **given).build(input_shape, classes)
+    drawn = contextlib.nullcontext() if is_user_model(model) else undrawn()  # a user's own may compute with its weights
+    with drawn:
+        network = TrainConfig(model=model, **given).build(input_shape, classes)
     result = summarize(network, input_shape, batch_size)
     if plot is not None:
         _draw(network, input_shape, plot)

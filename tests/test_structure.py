@@ -13,7 +13,7 @@ LAYERS = [
     {"backends"},
     {"tensor", "tape", "symbol", "ops"},
     {"nn", "data", "layers"},
-    {"optim", "models"},
+    {"optim", "models", "weights"},
     {"train", "onnx"},
     {"gradients", "explain", "doctor", "bench", "sklearn", "search", "visualize"},
     {"inpaint"},

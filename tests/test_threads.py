@@ -55,6 +55,21 @@ def test_numba_follows_when_it_is_loaded_later():
 
 
 @pytest.mark.skipif("native" not in available_backends(), reason="the native kernels are not built")
+@pytest.mark.parametrize("asked", ["set_num_threads(1)", "None"])
+def test_numba_loaded_later_leaves_the_native_kernels_their_number(asked):
+    """Both share one OpenMP runtime, and Numba sets its number to all cores when it starts its threads."""
+    pytest.importorskip("numba")
+    code = (
+        f"from dlkit.threads import set_num_threads; from dlkit._native import matrix; {asked}; import dlkit.jit;"
+        "import dlkit.inpaint as i, numpy as np; h = np.zeros((400, 400), bool); h[50:350, 50:350] = True;"
+        "i.inpaint(np.ones((400, 400), np.float32), h, 'harmonic'); print(matrix.max_threads())"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.strip() == "1"
+
+
+@pytest.mark.skipif("native" not in available_backends(), reason="the native kernels are not built")
 @pytest.mark.parametrize("isa", ["baseline", "avx2", "avx512", "sse9"])
 def test_an_instruction_set_can_be_asked_for(isa):
     """One this CPU has is taken; one it lacks, or an unknown name, is said by the doctor and not followed."""

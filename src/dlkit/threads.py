@@ -19,14 +19,9 @@ def set_num_threads(n: int) -> None:
     """
     global _requested
     _requested = n or _from_environment() or cores()
-    try:
-        from dlkit._native import matrix
-    except ImportError:
-        pass
-    else:
-        matrix.set_num_threads(_requested)
     if "numba" in sys.modules:
         apply_to_numba()
+    _apply_to_native(_requested)
     from threadpoolctl import threadpool_limits
 
     threadpool_limits(_requested, user_api="blas")
@@ -65,11 +60,22 @@ def _from_environment() -> int:
 
 def apply_to_numba() -> None:
     """Tells Numba the number asked for; also called when the numba backend is loaded after that."""
-    if _requested:
+    if wanted := _requested or _from_environment():
         import numba
 
         limit: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
-        numba.set_num_threads(min(_requested, limit))
+        numba.set_num_threads(min(wanted, limit))
+        _apply_to_native(
+            wanted
+        )  # they share one OpenMP runtime, which Numba sets to all cores when it starts its threads
+
+
+def _apply_to_native(n: int) -> None:
+    try:
+        from dlkit._native import matrix
+    except ImportError:
+        return
+    matrix.set_num_threads(n)
 
 
 def cores() -> int:

@@ -211,3 +211,44 @@ def test_progress_grows_to_the_end(rng):
         inpaint(image, hole, name, progress=seen.append)
         assert seen == sorted(seen), name
         assert seen[-1] == 1, name
+
+
+class Clock(Job):
+    """A job whose time is up after so many looks at the clock."""
+
+    looks = 0
+
+    def expired(self):
+        self.looks -= 1
+        return self.looks < 0
+
+
+def time_for(looks):
+    job = Clock()
+    job.looks = looks
+    return job
+
+
+@pytest.mark.parametrize("method", ["telea", "navier-stokes"])
+def test_marching_stops_when_time_is_up(method, rng, monkeypatch):
+    """From the edge inwards some is filled as with all the time in the world, the rest is spread from there."""
+    from dlkit.inpaint import marching
+
+    monkeypatch.setattr(marching, "CHUNK", 500)
+    image = picture((90, 80, 3), rng)
+    hole = np.zeros((90, 80), bool)
+    hole[10:80, 10:70] = True
+    damaged = np.where(hole[..., None], np.float32(0), image)
+    whole = METHODS[method].fill(damaged, hole, Job())
+    looks = next(n for n in range(1000) if (METHODS[method].fill(damaged, hole, time_for(n)) == whole).all())
+    shares = []
+    for n in range(looks + 1):
+        filled = METHODS[method].fill(damaged, hole, time_for(n))
+        assert np.isfinite(filled).all()
+        np.testing.assert_allclose(filled[~hole], image[~hole], atol=1e-6)
+        assert filled[hole].min() >= image[~hole].min() - 1e-3
+        shares.append((filled == whole)[hole].all(axis=1).mean())
+    assert looks > 10  # the order, and then the filling, in pieces
+    assert shares[0] < 0.01
+    assert (np.diff(shares[-6:]) > 0.02).all()  # piece after piece, in the order of a whole filling
+    assert shares[-1] == 1

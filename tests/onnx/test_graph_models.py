@@ -27,3 +27,12 @@ def test_two_inputs_and_named_outputs(rng, tmp_path):
     expected, again = model(x, f), load(path).eval()(x, f)
     for ours, theirs in zip(expected.values(), again, strict=True):
         np.testing.assert_allclose(theirs.numpy(), ours.numpy(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("size", "out"), [((7, 7), 3), ((1, 2), (3, 3)), ((13, 6), (6, 4)), ((8, 8), (4, 2))])
+def test_adaptive_pooling_of_any_size(size, out, rng, tmp_path):
+    layer = nn.AdaptiveAvgPool2d(out)
+    export(layer, (*size, 2), tmp_path / "pool.onnx")
+    x = Tensor(rng.standard_normal((3, *size, 2)).astype(np.float32))
+    expected, again = layer(x).numpy(), load(tmp_path / "pool.onnx")(x).numpy()
+    np.testing.assert_allclose(again, expected, rtol=1e-5, atol=1e-6)

@@ -18,6 +18,7 @@ from dlkit.gradients.modules import ModuleCall
 from dlkit.gradients.numeric import Settings
 from dlkit.gradients.report import GradientReport
 from dlkit.ops.arithmetic import apart
+from dlkit.tensor import Tensor
 
 Samples = Callable[[np.random.Generator], list[tuple]]
 NOT_LAYERS = ("Module", "Parameter", "Buffer")
@@ -51,11 +52,18 @@ def _binary(layer: type, low: float) -> Samples:
     return samples
 
 
-def _mask(rng: np.random.Generator, channels: int) -> np.ndarray:
-    """Zeros and ones with a corner of zeros larger than a window."""
-    mask = (rng.random((2, 5, 6, channels)) < 0.6).astype(float)
-    mask[:, :4, :4] = 0
-    return mask
+class _TwoHeads(nn.Module):
+    """Class labels of which two are missing, and numbers of which one is, from one row each."""
+
+    def __init__(self, rng: np.random.Generator):
+        self.loss = nn.MultiTaskLoss(
+            {"class": nn.CrossEntropyLoss(), "size": nn.MSELoss()}, {"class": 1.0, "size": 0.3}
+        )
+        self.targets = {"class": np.array([0, 1, -1, 2, -1, 0]), "size": rng.standard_normal((6, 1))}
+        self.targets["size"][3] = np.nan
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.loss({"class": x[:, :3], "size": x[:, 3:]}, self.targets)
 
 
 def _two_inputs() -> nn.Model:
@@ -66,6 +74,13 @@ def _two_inputs() -> nn.Model:
     n, h, w, c = y.shape
     rows = nn.Linear(c, 4)(y.reshape(n * h * w, c)).reshape(n, h * w, 4).mean(axis=1)
     return nn.Model([image, features], nn.Linear(4, 2)(rows * features + 0.5))
+
+
+def _mask(rng: np.random.Generator, channels: int) -> np.ndarray:
+    """Zeros and ones with a corner of zeros larger than a window."""
+    mask = (rng.random((2, 5, 6, channels)) < 0.6).astype(float)
+    mask[:, :4, :4] = 0
+    return mask
 
 
 SAMPLES: dict[str, Samples] = {
@@ -148,6 +163,7 @@ SAMPLES: dict[str, Samples] = {
     "HuberLoss": _targets(nn.HuberLoss, lambda: nn.HuberLoss(reduction="sum")),
     "BCELoss": _binary(nn.BCELoss, 0.05),
     "BCEWithLogitsLoss": _binary(nn.BCEWithLogitsLoss, -2.0),
+    "MultiTaskLoss": lambda rng: [(_TwoHeads(rng), (rng.standard_normal((6, 4)),))],
     "CrossEntropyLoss": lambda rng: [
         (nn.CrossEntropyLoss(), (rng.standard_normal((6, 5)), rng.integers(0, 5, 6))),
         (

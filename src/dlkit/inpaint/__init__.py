@@ -7,6 +7,7 @@ result.image, result.method, result.reason
 run      one filling, arrays in, arrays out: crop, fill, feather; known pixels bit-identical
 method   what a method is; METHODS, the only list of them        methods/   one file each
 choose   method "auto"
+spread   what stands in where the time ran out                   tiles      large images in overlapping parts
 mask     from a mask's pixels to the hole                        photo      reading and writing image files
 file     one filling, files in, files out                        folder     many of them
 """

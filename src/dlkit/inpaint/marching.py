@@ -13,19 +13,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from dlkit.inpaint.method import Job
+from dlkit.inpaint.spread import spread
 from dlkit.jit import jit
 
 RADIUS = 3  # of the disc of pixels a new one is made from; OpenCV's users take 3
 PAD = RADIUS + 1  # cells around the image, never known: nothing in the loops asks where the image ends
 FAR = np.float32(1e6)
-CHUNK = 100_000  # pixels between two reports of progress
+CHUNK = 100_000  # pixels between two reports of progress and looks at the clock
 
 
 @dataclass
 class March:
     """Flat arrays over the padded image.
 
-    order : int64 [n], the hole's places as they are filled        time : float32, distance to the hole's edge, negative
+    order : int64 [n], the hole's places as they are filled, as many as the time allowed        time : float32, distance to the hole's edge, negative
     outside        known : uint8, 1 where the image is known, set to 1 by the loops as they fill
     pixels : float32 [places, C], grey levels 0..255
     """
@@ -37,7 +38,7 @@ class March:
     stride: int
 
     @classmethod
-    def into(cls, image: np.ndarray, hole: np.ndarray, outward: bool = True) -> March:
+    def into(cls, image: np.ndarray, hole: np.ndarray, job: Job, outward: bool = True) -> March:
         """outward : False where nobody asks for the time of known pixels: it stays FAR"""
         border = (PAD, PAD)
         inside = np.pad(hole, PAD).astype(np.uint8).ravel()
@@ -45,20 +46,21 @@ class March:
         stride = hole.shape[1] + 2 * PAD
         time = np.full(inside.size, FAR, np.float32)
         band = np.flatnonzero(touches(inside, known, stride))
-        order = np.empty(int(hole.sum()), np.int64)
         if outward:
             outside = known.copy()
             outside[band] = 0
-            march(band, outside, time, np.empty(int(known.sum()), np.int64), stride, RADIUS + 1.0)
+            in_order(band, outside, time, stride, RADIUS + 1.0, job)
             time[(known == 1) & (time < FAR)] *= -1
-        march(band, inside, time, order, stride, float(FAR))
+        order = in_order(band, inside, time, stride, float(FAR), job)
         pixels = np.pad(image * np.float32(255), (border, border, (0, 0))).reshape(-1, image.shape[2])
         return cls(order, time, known, pixels, stride)
 
     def image(self, shape: tuple[int, ...]) -> np.ndarray:
-        """float32 [H, W, C] in 0..1"""
-        padded = self.pixels.reshape(-1, self.stride, shape[2])
-        return padded[PAD:-PAD, PAD:-PAD] / np.float32(255)
+        """float32 [H, W, C] in 0..1; what the time did not allow to fill is spread from what is known by now"""
+        within = slice(PAD, -PAD), slice(PAD, -PAD)
+        image = self.pixels.reshape(-1, self.stride, shape[2])[within] / np.float32(255)
+        unknown = self.known.reshape(-1, self.stride)[within] == 0
+        return spread(image, unknown) if unknown.any() else image
 
     def disc(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """int64: the steps in rows, in columns and in places to the other pixels of the disc"""
@@ -67,8 +69,10 @@ class March:
         return i[within], j[within], i[within] * self.stride + j[within]
 
     def chunks(self, job: Job):
-        """The order in pieces, with progress between them."""
+        """The order in pieces, with progress between them, until the time is up."""
         for start in range(0, self.order.size, CHUNK):
+            if job.expired():
+                return
             job.progress(start / self.order.size)
             yield self.order[start : start + CHUNK]
 
@@ -81,18 +85,28 @@ def touches(inside: np.ndarray, known: np.ndarray, stride: int) -> np.ndarray:
     return near & (known == 1)
 
 
-@jit
-def march(band, todo, time, order, stride, limit):
-    """Sets `time` over the cells where `todo` is 1 from 0 at `band` outwards, up to `limit`; todo becomes 0, order
-    is filled with the cells as they are touched.  Returns : how many"""
-    keys = np.empty(band.size + order.size + 1, np.float32)
+def in_order(band: np.ndarray, todo: np.ndarray, time: np.ndarray, stride: int, limit: float, job: Job) -> np.ndarray:
+    """Sets `time` over the cells where `todo` is 1 from 0 at `band` outwards, up to `limit`; todo becomes 0.
+
+    Returns : int64, the cells in the order in which they are touched, until the time of the job is up
+    """
+    order = np.empty(int(np.count_nonzero(todo)), np.int64)
+    keys = np.zeros(band.size + order.size + 1, np.float32)
     cells = np.empty(keys.size, np.int64)
-    size, count = 0, 0
-    for place in band:  # all at time 0: any order is a heap
-        time[place] = 0
-        keys[size], cells[size] = 0, place
-        size += 1
-    while size > 0:
+    cells[: band.size] = band  # all at time 0: any order is a heap
+    time[band] = 0
+    size, count = band.size, 0
+    while size > 0 and not job.expired():
+        size, count = march(CHUNK, keys, cells, size, todo, time, order, count, stride, limit)
+    return order[:count]
+
+
+@jit
+def march(most, keys, cells, size, todo, time, order, count, stride, limit):
+    """At most so many cells taken from the front, a heap of `size`.  Returns : its new size, how many are in order"""
+    for _ in range(most):
+        if size == 0:
+            break
         place, size = pop(keys, cells, size)
         for step in (-stride, -1, stride, 1):
             q = place + step
@@ -104,7 +118,7 @@ def march(band, todo, time, order, stride, limit):
                 count += 1
                 if t < limit:
                     size = push(keys, cells, size, t, q)
-    return count
+    return size, count
 
 
 @jit

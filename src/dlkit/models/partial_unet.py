@@ -3,12 +3,13 @@ MODELS.
 
     x [N, H, W, C] in 0..1, 0 where unknown; known [N, H, W, 1] of zeros and ones  ──►  [N, H, W, C]
 
-    x ── first ──┬─────────────────────── beside ────────────┬── up ── last ── change ──► + start
+    x ── first ──┬─────────────────────── beside ────────────┬── up ── and x, known ── last ── change ──► + start
                  └── down, stride 2 ──┬── beside ── up ── ×2 ┘
                                       └── down ... ── ×2 ┘
 
 The network says how to change a start that any hole has: the known pixels averaged from fine to coarse until every pixel
-has a value, and that spread out again. It begins as no change, so the first step is no worse than that blur.
+has a value, and that spread out again. It begins as no change, so the first step is no worse than that blur. What is
+known is never changed.
 """
 
 from __future__ import annotations
@@ -23,19 +24,19 @@ SLOPE = 0.2  # of the leaky ReLU behind every partial convolution; f(0) = 0, so 
 class PartialUNet(nn.Module):
     """width : channels of every scale; depth : how often the image is halved.
 
-    Differs from the paper: the same width at all scales, a first and a last pair of layers at full size, no batch norm
-    (its averages are those of other holes), and the start.
+    Differs from the paper: the same width at all scales, a first and a last pair of layers at full size, the last two
+    plain convolutions, no batch norm (its averages are those of other holes), the start, and that known pixels stay.
     Source : Liu et al. 2018, Image inpainting for irregular holes using partial convolutions, section 3.2; the start is
     that of Gortler, Grzeszczuk, Szeliski & Cohen 1996, The lumigraph, section 3.4 (pull-push).
     """
 
-    def __init__(self, channels: int = 3, *, width: int = 32, depth: int = 5):
+    def __init__(self, channels: int = 3, *, width: int = 32, depth: int = 4):
         if depth < 1:
             raise ConfigError(f"depth (={depth}) must be at least 1")
         self.first = nn.PartialConv2d(channels, width, 3, padding=1, masked=True)
         self.down = [nn.PartialConv2d(width, width, 3, stride=2, padding=1, masked=True) for _ in range(depth)]
         self.up = [nn.PartialConv2d(2 * width, width, 3, padding=1, masked=True) for _ in range(depth)]
-        self.last = nn.PartialConv2d(width, width, 3, padding=1, masked=True)
+        self.last = nn.Conv2d(width + channels + 1, width, 3, padding=1, init="he_normal")
         self.change = nn.Conv2d(width, channels, 3, padding=1, init="zeros")
 
     def forward(self, x: Tensor, known: Tensor) -> Tensor:
@@ -55,8 +56,8 @@ class PartialUNet(nn.Module):
             joined = ops.concat(_enlarged(y, beside), beside, axis=3)
             masks = ops.concat(_enlarged(mask, its_mask), its_mask, axis=3)
             y, mask = _then_leaky(layer, joined, masks)
-        y, mask = _then_leaky(self.last, y, mask)
-        return start + self.change(y)
+        y = ops.leaky_relu(self.last(ops.concat(y, centred, known, axis=3)), slope=SLOPE)
+        return start + self.change(y) * (1.0 - known)
 
 
 def _then_leaky(layer: nn.PartialConv2d, y: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -69,6 +70,11 @@ def _enlarged(y: Tensor, like: Tensor) -> Tensor:
     h, w = like.shape[1:3]
     y = ops.upsample_nearest(y, scale=2)
     return y if y.shape[1:3] == (h, w) else y[:, :h, :w]
+
+
+def reach_of(crop: int) -> int:
+    """How deep in a hole, in pixels, a network is to be trusted that learned from crops of this side."""
+    return max(1, crop // 4)
 
 
 def pull_push(x: Tensor, known: Tensor) -> Tensor:

@@ -28,6 +28,7 @@ class ModelEntry:
     options: dict[str, Any]  # keyword arguments and their defaults
     shrunk: dict[str, Any] = field(default_factory=dict)  # options of a small copy, for gradient checks and tests
     smallest: int = 12  # pixels each way of the images that copy is given
+    task: str = "classify"  # or "segment": a class for each pixel
 
     @property
     def summary(self) -> str:
@@ -38,12 +39,17 @@ MODELS: Registry[ModelEntry] = Registry("model")
 
 
 def model(
-    name: str, source: str = "", *, shrunk: dict[str, Any] | None = None, smallest: int = 12
+    name: str,
+    source: str = "",
+    *,
+    shrunk: dict[str, Any] | None = None,
+    smallest: int = 12,
+    task: str = "classify",
 ) -> Callable[[Callable[..., Module]], Callable[..., Module]]:
     def register(build: Callable[..., Module]) -> Callable[..., Module]:
         parameters = inspect.signature(build).parameters.values()
         options = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
-        MODELS.add(name, ModelEntry(name, build, source, options, shrunk or {}, smallest))
+        MODELS.add(name, ModelEntry(name, build, source, options, shrunk or {}, smallest, task))
         return build
 
     return register

@@ -25,9 +25,9 @@ from dlkit.tensor import Tensor
 from dlkit.userfile import import_file, split_target, where_in
 
 
-def is_user_model(name: str | None) -> bool:
+def is_user_model(name: str) -> bool:
     """Is this a path and no name of MODELS?"""
-    return name is not None and split_target(name)[0].endswith(".py")
+    return split_target(name)[0].endswith(".py")
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,11 @@ class UserModel:
     def parse(cls, text: str) -> UserModel:
         path, name = split_target(text)
         return cls(Path(path).absolute(), name or "build")
+
+    @classmethod
+    def of(cls, model: str | None) -> UserModel | None:
+        """None if `model` is a name of MODELS, or nothing."""
+        return cls.parse(model) if model is not None and is_user_model(model) else None
 
     def __str__(self) -> str:
         return f"{self.path}:{self.name}"

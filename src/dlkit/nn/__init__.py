@@ -30,6 +30,7 @@ from dlkit.nn.layers import (
     Softplus,
     Tanh,
     Upsample,
+    undrawn,
 )
 from dlkit.nn.losses import (
     BCELoss,
@@ -41,6 +42,7 @@ from dlkit.nn.losses import (
     l2_penalty,
 )
 from dlkit.nn.module import Buffer, Module, Parameter, inference, observe_modules
+from dlkit.nn.multitask import MultiTaskLoss
 from dlkit.nn.partial import PartialConv2d
 from dlkit.nn.sequential import Sequential
 
@@ -75,6 +77,7 @@ __all__ = [
     "MaxPool2d",
     "Model",
     "Module",
+    "MultiTaskLoss",
     "Operation",
     "Pad2d",
     "Parameter",
@@ -90,4 +93,5 @@ __all__ = [
     "inference",
     "l2_penalty",
     "observe_modules",
+    "undrawn",
 ]

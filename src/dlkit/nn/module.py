@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from dlkit import tape
+from dlkit.backends.meta import MetaArray
 from dlkit.errors import CheckpointError, ShapeError
 from dlkit.symbol import Symbol, has_symbol, leaves, mapped, recorded, user_line
 from dlkit.tensor import Tensor
@@ -29,6 +30,13 @@ class Parameter(Tensor):
         if isinstance(data, np.ndarray):
             data = data.copy()  # optimisers write into it
         super().__init__(data, requires_grad=True, **kwargs)
+
+    @classmethod
+    def undrawn(cls, shape: tuple[int, ...]) -> Parameter:
+        """A parameter with a shape and no values."""
+        self: Any = cls.wrap(MetaArray(shape), "meta")
+        self.requires_grad = True
+        return self
 
 
 class Buffer(Tensor):

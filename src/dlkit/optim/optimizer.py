@@ -121,7 +121,7 @@ def _scales(parameters: Parameters, lr: float) -> list[tuple[Parameter, float]]:
     """(parameter, its rate / lr), each parameter once.  Raises : ConfigError for a wrong rate or a parameter in two groups."""
     out: dict[int, tuple[Parameter, float]] = {}
     for item in parameters:
-        group = item if isinstance(item, dict) else {"params": [item]}
+        group: dict[str, Any] = item if isinstance(item, dict) else {"params": [item]}
         rate = group.get("lr", lr)
         if not (np.isfinite(rate) and rate >= 0) or (rate != lr and not lr):
             raise ConfigError(

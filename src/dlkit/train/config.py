@@ -97,24 +97,41 @@ class TrainConfig:
         tasks=CLASSIFY,
     )
     from_model: str | None = _option(
-        None, "Start from the network in this ONNX file.", "model", flag="--from", tasks=CLASSIFY
+        None,
+        "Start from this run, ONNX file, safetensors file, or published weights (dlkit weights list).",
+        "model",
+        flag="--from",
+        tasks=CLASSIFY,
+    )
+    freeze: str = _option(
+        "none",
+        "With --from: layers that do not learn; all-but-head, or up to the layer named.",
+        "model",
+        tasks=CLASSIFY,
+    )
+    unfreeze_every: int = _option(
+        0,
+        "Set one frozen part more free after every so many epochs, the last first (0: never).",
+        "model",
+        tasks=CLASSIFY,
+    )
+    lr_backbone: float | None = _option(
+        None, "With --from: learning rate of all layers but the last.", "model", tasks=CLASSIFY
     )
     hidden: tuple[int, ...] | None = _option(
         None, "Hidden layer sizes of shallow and mlp, e.g. 128,64.", "model", tasks=CLASSIFY
     )
-    width: int | None = _option(
-        None, "Filters of the first block of cnn, or of each scale of the filling network.", "model"
-    )
+    width: int | None = _option(None, "Filters of the first block, or of each scale of the filling network.", "model")
     activation: str | None = _option(None, "Activation of the hidden layers.", "model", ACTIVATIONS, tasks=CLASSIFY)
     pool: str | None = _option(None, "Pooling of lenet5.", "model", ("average", "max"), tasks=CLASSIFY)
     dropout: float | None = _option(None, "Probability that a unit is dropped while training.", "model", tasks=CLASSIFY)
-    batch_norm: bool | None = _option(None, "Batch normalisation in mlp.", "model", tasks=CLASSIFY)
+    batch_norm: bool | None = _option(None, "Batch normalisation in mlp and vgg.", "model", tasks=CLASSIFY)
     init: str | None = _option(None, "Initial weights.", "model", INITS.names, tasks=CLASSIFY)
 
-    crop_size: int = _option(96, "Side of the crops to learn filling from.", "inpaint", tasks=INPAINT)
+    crop_size: int = _option(64, "Side of the crops to learn filling from.", "inpaint", tasks=INPAINT)
     mask_kind: str = _option("mixed", "What holes to learn to fill.", "inpaint", kinds, tasks=INPAINT)
     depth: int | None = _option(
-        None, "How often the filling network halves the image (default: 5).", "inpaint", tasks=INPAINT
+        None, "How often the filling network halves the image (default: 4).", "inpaint", tasks=INPAINT
     )
 
     epochs: int = _option(20, "Passes over the training set.", "training")
@@ -172,6 +189,7 @@ class TrainConfig:
             "width": 1,
             "image_size": 1,
             "limit_per_class": 1,
+            "unfreeze_every": 0,
             "crop_size": 8,
             "depth": 1,
         }
@@ -189,7 +207,7 @@ class TrainConfig:
         ):
             if getattr(self, name) == "":
                 raise ConfigError(f"{name} is empty; give a {kind} or leave it out")
-        if self.from_model is not None:
+        if self.from_model is not None and self.from_model.lower().endswith(".onnx"):
             for name in ("model", *MODEL_OPTIONS):
                 if getattr(self, name) is not None:
                     raise ConfigError(f"{name} was given, but the network comes from {self.from_model}; leave one out")
@@ -203,6 +221,7 @@ class TrainConfig:
             raise ConfigError(f"hidden (={','.join(map(str, self.hidden))}) must be layer sizes from 1 to 1,000,000")
         self.learning_rate_schedule()
         self._check_goal()
+        self._check_tuning()
         from dlkit.data.augment import Augment
 
         Augment.parse(self.augment)
@@ -226,6 +245,19 @@ class TrainConfig:
         if not self.val_split and self.dev_data is None:
             name = "metric" if self.satisfy is None else "satisfy"
             raise ConfigError(f"{name} was given, but val_split is 0; the best epoch is chosen on validation examples")
+
+    def _check_tuning(self) -> None:
+        """Raises : ConfigError for options of transfer learning without anything to start from."""
+        for name, given in (("freeze", self.freeze != "none"), ("lr_backbone", self.lr_backbone is not None)):
+            if given and self.from_model is None:
+                flag = name.replace("_", "-")
+                raise ConfigError(
+                    f"{name} (={getattr(self, name)}) needs trained weights; give --from, or leave --{flag} out"
+                )
+        if self.unfreeze_every and self.freeze == "none":
+            raise ConfigError(f"unfreeze_every (={self.unfreeze_every}) sets free what --freeze froze; give both")
+        if self.lr_backbone is not None and not self.lr_backbone > 0:
+            raise ConfigError(f"lr_backbone (={self.lr_backbone}) must be positive; to keep the weights use --freeze")
 
     # -- what it makes ----------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,7 +19,7 @@ from dlkit import nn, random
 from dlkit.backends import BACKENDS, current_backend, kernels, use_backend
 from dlkit.data.names import KNOWN
 from dlkit.errors import CheckpointError, DivergedError
-from dlkit.models.user import UserModel, check_classifier, is_user_model
+from dlkit.models.user import UserModel
 from dlkit.optim import OPTIMIZERS, Optimizer, clip_gradients
 from dlkit.tensor import Tensor
 from dlkit.threads import set_num_threads
@@ -27,9 +27,10 @@ from dlkit.train.checkpoint import Checkpoint, load_checkpoint
 from dlkit.train.config import TrainConfig
 from dlkit.train.divergence import advice, first_bad_place, is_finite
 from dlkit.train.files import remove_leftovers, write_atomically
-from dlkit.train.origin import Origin
+from dlkit.train.origin import Origin, open_origin
 from dlkit.train.run import RunFolder
 from dlkit.train.tasks import TASKS, Data, Task
+from dlkit.train.tuning import Tuning
 
 _WEIGHTS, _DROPOUT = 4, 5  # branches of the tree of random numbers; the data pipeline has 0 to 3
 
@@ -140,7 +141,8 @@ class Trainer:
     """One run: `Trainer(config).fit()`; `Trainer.resume(path).fit()` goes on with an interrupted one.
 
     dataset : instead of loading `config.data`.  device : where the network lives, by default the backend's.
-    network : the bytes of the ONNX file to start from, instead of reading `config.from_model`.
+    network : the bytes of the ONNX file to start from, instead of reading `config.from_model`.  resumed : the weights are
+    to come from the run's own checkpoint, wherever it began.
     """
 
     def __init__(
@@ -149,16 +151,15 @@ class Trainer:
         dataset: Data | None = None,
         device: str | None = None,
         network: bytes | None = None,
+        resumed: bool = False,
     ):
-        if dataset is None:
-            config = _with_absolute_paths(config)
+        config = _with_absolute_paths(config)
         origin: Origin | None = None
-        if config.from_model is not None:
-            config = replace(config, from_model=str(Path(config.from_model).absolute()))
-            origin = Origin.open(config.from_model or "", network)
+        if config.from_model is not None and (not resumed or network is not None):
+            origin = open_origin(config.from_model, network)
             config = origin.adapted(config)
-        self.user_model = UserModel.parse(config.model) if config.model and is_user_model(config.model) else None
-        self.source: str | None = None  # the checksum of that file
+        self.user_model = UserModel.of(config.model)
+        self.source: str | None = None  # the checksum of the user's file
         if self.user_model is not None:
             config = replace(config, model=str(self.user_model))
             self.source = self.user_model.checksum()
@@ -176,10 +177,10 @@ class Trainer:
         self.loader = self.task.loader
         with random.using(random.derive(config.seed, _WEIGHTS)):
             self.model = self.task.build(config, self.task.input_shape, len(self.task.classes), self.network)
+            self.tuning = self._tuning(None if resumed else origin) if config.from_model is not None else None
         self.model = self.model.to(self.device)
-        if self.user_model is not None:
-            check_classifier(self.model, self.task.input_shape, len(self.task.classes), str(self.user_model))
-        self.optimizer: Optimizer = OPTIMIZERS[config.optimizer](self.model.parameters(), **config.optimizer_options())
+        parameters = self.tuning.parameters() if self.tuning else self.model.parameters()
+        self.optimizer: Optimizer = OPTIMIZERS[config.optimizer](parameters, **config.optimizer_options())
         self.base_lr = self.optimizer.lr
         self.schedule = config.learning_rate_schedule()
         self.has_dropout = any(
@@ -206,7 +207,7 @@ class Trainer:
         if config.epochs < begun or (state.finished and config.epochs <= begun):
             raise CheckpointError(f"{path}: this run has had {begun} epochs; give a larger --epochs to go on")
         checkpoint.check_source()
-        trainer = cls(config, network=checkpoint.network)
+        trainer = cls(config, network=checkpoint.network, resumed=True)
         if trainer.task.classes != checkpoint.classes or trainer.task.input_shape != checkpoint.input_shape:
             raise CheckpointError(f"{path}: the data set {trainer.config.data!r} has changed since this run began")
         try:
@@ -306,6 +307,8 @@ class Trainer:
         state, began = self.state, time.perf_counter()
         before = state.seconds
         self.model.train()
+        if self.tuning:
+            self.tuning.begin_epoch(state.epoch)
         for batch in self.loader.epoch(state.epoch, state.batch):
             loss = self._step(batch)
             state.batch += 1
@@ -397,6 +400,13 @@ class Trainer:
 
     # -- its pieces ----------------------------------------------------------------------------------------------------
 
+    def _tuning(self, origin: Origin | None) -> Tuning:
+        def build(classes: int) -> nn.Module:  # for its shapes; a user's own code may want to see numbers
+            with nn.undrawn() if self.user_model is None else nullcontext():
+                return self.task.build(self.config, self.task.input_shape, classes, self.network)
+
+        return Tuning(self.config, self.model, build, self.task.input_shape, self.task.classes, origin)
+
     def _checkpoint(self, with_state: bool) -> Checkpoint:
         return Checkpoint(
             self.config,
@@ -418,7 +428,7 @@ class Trainer:
     def remarks(self) -> list[str]:
         """What a user should know about the data and the network before training starts."""
         own = self.origin.remarks(self.task.classes) if self.origin else []
-        return [*self.dataset.remarks(), *own]
+        return [*self.dataset.remarks(), *own, *(self.tuning.remarks() if self.tuning else [])]
 
     def save(self) -> None:
         """Writes the checkpoint that `resume` goes on from."""
@@ -469,7 +479,7 @@ class Trainer:
 def _with_absolute_paths(config: TrainConfig) -> TrainConfig:
     """The run may be opened from elsewhere."""
     changes: dict[str, Any] = {}
-    for name in ("data", "dev_data", "test_data"):
+    for name in ("data", "dev_data", "test_data", "from_model"):
         what = getattr(config, name)
         if what is not None and what not in KNOWN and Path(what).exists():
             changes[name] = str(Path(what).absolute())

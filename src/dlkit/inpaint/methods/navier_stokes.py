@@ -24,7 +24,7 @@ def navier_stokes(image: np.ndarray, hole: np.ndarray, job: Job) -> np.ndarray:
     pass by fast marching: a pixel p is the mean of the known q within 3 pixels, with weights
     |cos of the angle between q - p and q's isophote| / (1 + |q - p|⁴), each channel for itself.
     """
-    front = March.into(image, hole, outward=False)
+    front = March.into(image, hole, job, outward=False)
     rows, columns, steps = front.disc()
     near = np.zeros(front.known.size, np.bool_)
     reach(front.order, steps, near)

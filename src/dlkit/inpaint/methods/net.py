@@ -10,10 +10,12 @@ from dlkit import ops, tape
 from dlkit.errors import ConfigError
 from dlkit.inpaint.mask import distance
 from dlkit.inpaint.method import Job, method
+from dlkit.inpaint.spread import spread
 from dlkit.inpaint.tiles import OVERLAP, in_tiles
-from dlkit.models.partial_unet import pull_push
+from dlkit.models.partial_unet import reach_of
 from dlkit.nn import Module, inference
 from dlkit.tensor import Tensor
+from dlkit.train.run import RunFolder
 
 
 @method(
@@ -43,11 +45,9 @@ class Network:
     @classmethod
     def load(cls, run: str, job: Job) -> Network:
         """Raises : CheckpointError if there is no run of this task."""
-        from dlkit.train.run import RunFolder
-
         checkpoint = RunFolder.open(run).load_best("inpaint")
         side, _, channels = checkpoint.input_shape
-        return cls(checkpoint.build().to(job.device), channels, side // 4, job.device, job.quality == "best")
+        return cls(checkpoint.build().to(job.device), channels, reach_of(side), job.device, job.quality == "best")
 
     def __call__(self, image: np.ndarray, hole: np.ndarray) -> np.ndarray:
         """float32 [H, W, C]; C is 1 or 3, whichever it was trained on."""
@@ -105,10 +105,3 @@ def _sums(x: np.ndarray) -> np.ndarray:
 def enlarged(coarse: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     with tape.no_grad():
         return ops.upsample_bilinear(Tensor(coarse[None]), scale=2).numpy()[0, : shape[0], : shape[1]]
-
-
-def spread(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
-    """The known pixels spread into the hole, which costs next to nothing."""
-    known = (~hole[None, ..., None]).astype(np.float32)
-    with tape.no_grad():
-        return pull_push(Tensor(image[None] * known), Tensor(known)).numpy()[0]

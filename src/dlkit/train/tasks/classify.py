@@ -11,8 +11,9 @@ from dlkit.data import Dataset, Source
 from dlkit.data.augment import Augment
 from dlkit.data.loader import Batch, Loader
 from dlkit.data.normalize import Normalizer
-from dlkit.errors import DataError
-from dlkit.models.user import UserModel, is_user_model
+from dlkit.errors import ConfigError, DataError
+from dlkit.models import MODELS
+from dlkit.models.user import UserModel, check_classifier
 from dlkit.tensor import Tensor
 from dlkit.train.config import TrainConfig, default_model
 from dlkit.train.evaluation import evaluate
@@ -40,7 +41,9 @@ class Classify(Task):
         if origin is not None:
             origin.check(data.train.shape)
         self.dataset, self.classes, self.input_shape = data, data.classes, data.train.shape
-        self.model_name = origin.name if origin else _name(config.model) or default_model(self.input_shape)
+        own = UserModel.of(config.model)
+        name = own.path.stem if own else config.model or default_model(self.input_shape)
+        self.model_name = (origin.name if origin else None) or name
         splits = split(data, config)
         self.train_source, self.val_source = splits.train, splits.dev
         self.goal = config.goal()
@@ -61,6 +64,21 @@ class Classify(Task):
         self.criterion = nn.CrossEntropyLoss(
             class_weights(config, self.train_source, len(self.classes)), config.label_smoothing
         )
+
+    @classmethod
+    def build(
+        cls, config: TrainConfig, input_shape: tuple[int, ...], classes: int, network: bytes | None = None
+    ) -> nn.Module:
+        """Raises : ConfigError for a network that gives one example something else than a number for each class."""
+        entry = MODELS.get(config.model or "")
+        if entry is not None and entry.task != "classify":
+            raise ConfigError(
+                f"model {config.model!r} gives every pixel a class; dlkit train learns one for each image"
+            )
+        model = super().build(config, input_shape, classes, network)
+        if (own := UserModel.of(config.model)) is not None:
+            check_classifier(model, input_shape, classes, str(own))
+        return model
 
     def restore(self, normalizer: Normalizer) -> None:
         self.normalizer = self.loader.normalizer = normalizer
@@ -149,8 +167,3 @@ def class_weights(config: TrainConfig, source: Source, classes: int) -> np.ndarr
         return None
     counts = np.bincount(source.labels, minlength=classes)
     return len(source) / (classes * np.maximum(counts, 1))
-
-
-def _name(model: str | None) -> str | None:
-    """Of a network in a user's file, the file's name."""
-    return UserModel.parse(model).path.stem if model and is_user_model(model) else model

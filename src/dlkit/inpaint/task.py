@@ -22,8 +22,10 @@ from dlkit.data.loader import ahead
 from dlkit.data.normalize import Normalizer
 from dlkit.data.photos import Photos, SourcePhotos, open_photos
 from dlkit.errors import ConfigError, DataError
+from dlkit.inpaint import Job, inpaint
+from dlkit.inpaint.methods.net import Network, coarse_to_fine
 from dlkit.models import PartialUNet
-from dlkit.nn import inference
+from dlkit.models.partial_unet import reach_of
 from dlkit.tensor import Tensor
 from dlkit.train.config import TrainConfig
 from dlkit.train.origin import Origin
@@ -36,7 +38,7 @@ MOST_CROPS = 16  # of one photo in an epoch
 MEASURED = 16  # photos at most that an epoch is judged by, each with a hole of every kind
 MEASURED_SIDE = 256  # pixels of them, from the middle
 SHOWN = 6  # fillings in samples.png
-WIDTH, DEPTH = 32, 5
+WIDTH, DEPTH = 32, 4
 
 Batch = tuple[np.ndarray, np.ndarray]  # x float32 [B, S, S, C] in 0..1, known float32 [B, S, S, 1] of zeros and ones
 
@@ -131,7 +133,7 @@ class Inpaint(Task):
         return PartialUNet(input_shape[2], width=config.width or WIDTH, depth=config.depth or DEPTH)
 
     def __init__(self, config: TrainConfig, data: PhotoSet, origin: Origin | None):
-        self.data, self.seed, self.model_name = data, config.seed, "partial-unet"
+        self.data, self.model_name = data, "partial-unet"
         photos, chosen = data.train
         self.classes: list[str] = []
         self.quantities = {"loss": "", "psnr": "dB"}
@@ -144,7 +146,7 @@ class Inpaint(Task):
             raise ConfigError(
                 f"{data.name}: an epoch has less than one batch of {config.batch_size}; lower --batch-size"
             )
-        self.judged = Judged(*data.val, config.mask_kind, config.seed)
+        self.judged, self.tested = Judged(*data.val, config), Judged(*data.test, config)
 
     def inputs(self, batch: Batch, device: str) -> tuple[Tensor, ...]:
         x, known = batch
@@ -174,7 +176,7 @@ class Inpaint(Task):
 
     def test(self, model: nn.Module, device: str, folder: Path) -> Row:
         """On the test photos, also by kind of hole: {"strokes": {"net": 24.1, "biharmonic": 23.0}, ...}"""
-        judged = Judged(*self.data.test, self.judged.mask_kind, self.seed)
+        judged = self.tested
         if not len(judged):
             return {}
         found = judged.measure(model, device)
@@ -253,8 +255,9 @@ class Judged:
     Of each of at most MEASURED photos the middle, with one hole of each kind (of the one kind that is trained for).
     """
 
-    def __init__(self, photos: Photos, chosen: np.ndarray, mask_kind: str, seed: int):
-        self.photos, self.mask_kind, self.seed = photos, mask_kind, seed
+    def __init__(self, photos: Photos, chosen: np.ndarray, config: TrainConfig):
+        self.photos, self.seed, self.reach = photos, config.seed, reach_of(config.crop_size)
+        mask_kind = config.mask_kind
         self.kinds = list(KINDS) if mask_kind == "mixed" else [mask_kind]
         self.chosen = chosen[np.linspace(0, len(chosen) - 1, min(len(chosen), MEASURED)).astype(int)]
 
@@ -270,25 +273,24 @@ class Judged:
                 yield kind, x, random_hole(kind, x.shape[0], x.shape[1], rng)
 
     def measure(self, model: nn.Module, device: str) -> Fillings:
+        """What `dlkit inpaint` would make of them with this network."""
+        network = Network(model, self.photos.channels, self.reach, device, mirrored=False)
         found, apart = Fillings(), max(1, len(self) // SHOWN)
-        with inference(model):
-            for number, (kind, x, hole) in enumerate(self.cases()):
-                known = ~hole[None, ..., None]
-                given = Tensor(x * known, device=device), Tensor(known.astype(np.float32), device=device)
-                y = model(*given)
-                found.loss += inpainting_loss(y, x[None], known.astype(np.float32)).item() / len(self)
-                filled = np.where(hole[..., None], y.numpy()[0].clip(0, 1), x)
-                found.by_kind.setdefault(kind, []).append(psnr(filled, x, hole))
-                # one step further than a multiple of the kinds: not always the same kind
-                if number % (apart + (apart % len(self.kinds) == 0)) == 0 and len(found.shown) < SHOWN:
-                    found.shown.append((np.where(hole[..., None], 1, x), filled, x))
+        apart += apart % len(self.kinds) == 0  # one step further than a multiple of the kinds: not always the same kind
+        for number, (kind, x, hole) in enumerate(self.cases()):
+            unknown = hole[..., None]
+            y = coarse_to_fine(np.where(unknown, np.float32(0), x), hole, network, Job())
+            filled = np.where(unknown, y.clip(0, 1), x)
+            known = (~unknown[None]).astype(np.float32)
+            found.loss += inpainting_loss(Tensor(filled[None]), x[None], known).item() / len(self)
+            found.by_kind.setdefault(kind, []).append(psnr(filled, x, hole))
+            if number % apart == 0 and len(found.shown) < SHOWN:
+                found.shown.append((np.where(unknown, 1, x), filled, x))
         return found
 
     @cached_property
     def biharmonic(self) -> Fillings:
         """What a method without weights makes of the same holes."""
-        from dlkit.inpaint import inpaint
-
         found = Fillings()
         for kind, x, hole in self.cases():
             found.by_kind.setdefault(kind, []).append(psnr(inpaint(x, hole, "biharmonic").image, x, hole))

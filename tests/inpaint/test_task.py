@@ -10,11 +10,11 @@ from PIL import Image
 from dlkit.data.holes import KINDS
 from dlkit.data.photos import open_photos
 from dlkit.errors import CheckpointError, ConfigError, DataError
+from dlkit.inpaint.task import Judged, crops_of, decibels, inpainting_loss, psnr, split_photos
 from dlkit.tensor import Tensor
 from dlkit.train import RunFolder, TrainConfig, Trainer
 from dlkit.train.config import read_toml
 from dlkit.train.loop import Silent
-from dlkit.train.tasks.inpaint import Judged, crops_of, decibels, inpainting_loss, psnr, split_photos
 
 
 def stripes(folder, n=10, sizes=((40, 48), (44, 36)), mode="RGB"):
@@ -149,12 +149,14 @@ def test_no_photo_is_in_two_parts(photos):
 
 def test_holes_to_judge_by_stay_the_same_and_are_of_every_kind(photos):
     opened = open_photos(photos)
-    a, b = (list(Judged(opened, np.arange(3), "mixed", 5).cases()) for _ in range(2))
+    a, b = (list(Judged(opened, np.arange(3), TrainConfig(task="inpaint", seed=5)).cases()) for _ in range(2))
     assert [k for k, _, _ in a] == 3 * list(KINDS)
     assert all((x[2] == y[2]).all() for x, y in zip(a, b))
-    other = list(Judged(opened, np.arange(3), "mixed", 6).cases())
+    other = list(Judged(opened, np.arange(3), TrainConfig(task="inpaint", seed=6)).cases())
     assert any((x[2] != y[2]).any() for x, y in zip(a, other))
-    assert [k for k, _, _ in Judged(opened, np.arange(3), "boxes", 5).cases()] == 3 * ["boxes"]
+    assert [
+        k for k, _, _ in Judged(opened, np.arange(3), TrainConfig(task="inpaint", mask_kind="boxes")).cases()
+    ] == 3 * ["boxes"]
 
 
 def test_decibels():
