@@ -104,15 +104,14 @@ def test_the_patch_that_decides_the_class_lights_up(rng):
     assert np.mean(salient) > 2
 
 
-# networks of the zoo say with which options they are small, and whether they classify
-CLASSIFIERS = [name for name, m in MODELS.items() if getattr(m, "task", "classify") == "classify"]
+CLASSIFIERS = [name for name, m in MODELS.items() if m.task == "classify"]
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_every_registered_model_is_explained(name, channels, rng):
     with random.using(np.random.default_rng(0)):
-        model = build_model(name, (32, 32, channels), 5, **getattr(MODELS[name], "shrunk", {}))
+        model = build_model(name, (32, 32, channels), 5, **MODELS[name].shrunk)
     x = Tensor(rng.standard_normal((1, 32, 32, channels)).astype(np.float32))
     found = explain(model, x, 3)
     assert found.saliency.shape == (32, 32)
