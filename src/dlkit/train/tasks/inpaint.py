@@ -111,7 +111,7 @@ class Inpaint(Task):
 
     quantities: ClassVar[dict[str, str]] = {"loss": "", "psnr": "dB"}
     loader: Crops
-    defaults: ClassVar[dict[str, Any]] = {"batch_size": 8, "lr": 0.002, "clip_norm": 1.0}
+    defaults: ClassVar[dict[str, Any]] = {"batch_size": 8, "lr": 0.003, "clip_norm": 1.0}
 
     @classmethod
     def load(cls, config: TrainConfig) -> PhotoSet:
