@@ -5,11 +5,13 @@ from __future__ import annotations
 import click
 from dlkit.cli.output import json_option, percent, print_json, table
 
+from dlkit.train.splits import SPLITS
+
 
 @click.command(name="evaluate")
 @click.argument("run")
 @click.option("--data", help="Another data set with the same classes, instead of the run's own.")
-@click.option("--split", type=click.Choice(["test", "val", "train"]), default="test", show_default=True)
+@click.option("--split", type=click.Choice(SPLITS), default="test", show_default=True)
 @click.option(
     "--mistakes", type=click.IntRange(0, 200), default=24, show_default=True, help="How many mistakes to picture."
 )

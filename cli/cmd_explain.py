@@ -11,7 +11,11 @@ from dlkit.cli.output import json_option, print_json
 
 @click.command(name="explain")
 @click.argument("op", required=False)
-@click.option("--model", metavar="MODEL", help="A network instead: one line for each layer, forward and backward.")
+@click.option(
+    "--model",
+    metavar="MODEL",
+    help="A network (or your own, file.py:build) instead: a line for each layer, forward and backward.",
+)
 @click.option(
     "--input", "input_shape", type=Shape(), default="28x28x1", show_default=True, help="With --model: one example."
 )
@@ -34,10 +38,9 @@ def command(op: str | None, model: str | None, input_shape: tuple[int, ...], cla
         from dlkit.explain import explain_model
         from dlkit.models import MODELS, build_model
 
-        entry = MODELS[model]
-        result = explain_model(
-            build_model(model, input_shape, classes), input_shape, model, entry.summary, entry.source
-        )
+        network = build_model(model, input_shape, classes)
+        about = (MODELS[model].summary, MODELS[model].source) if model in MODELS else ("your own network", "")
+        result = explain_model(network, input_shape, model, *about)
     elif op:
         from dlkit.explain import explain_op
 

@@ -19,9 +19,17 @@ if TYPE_CHECKING:
 @click.command(name="gradcheck")
 @click.argument("target", required=False)
 @click.option(
-    "--input", "inputs", metavar="SHAPES", help="TARGET's inputs: 4x8x8x3,3x3x3x2; 16:10 is 16 labels below 10."
+    "--input",
+    "inputs",
+    metavar="SHAPES",
+    help="TARGET's inputs: 4x8x8x3,3x3x3x2; 16:10 is 16 labels below 10. With --model MODEL: one example, 32x32x3.",
 )
-@click.option("--model", "run_path", metavar="RUN", help="A trained network, layer by layer on its own test examples.")
+@click.option(
+    "--model",
+    "run_path",
+    metavar="RUN|MODEL",
+    help="A trained network, layer by layer on its own test examples; or one by name, or your own file.py:build.",
+)
 @click.option("--plot", type=click.Path(dir_okay=False), help="With --model: where to draw the sizes of its gradients.")
 @click.option("-k", "pattern", metavar="PATTERN", help="Only names that contain PATTERN (or match it, with * and ?).")
 @click.option(
@@ -73,6 +81,7 @@ def command(
       dlkit gradcheck -k conv                                        what has conv in its name
       dlkit gradcheck my_layers.py:conv_forward --input 2x6x6x3,3x3x3x4
       dlkit gradcheck --model runs/digits-cnn-001 --plot gradients.png
+      dlkit gradcheck --model my_net.py:build --input 28x28x1
     """
     from dlkit.gradients.numeric import Settings
 
@@ -86,10 +95,14 @@ def command(
     if not (eps > 0 and tolerance > 0):
         raise click.UsageError(f"--eps (={eps}) and --tolerance (={tolerance}) must be positive")
     settings = Settings(seed=seed, step=eps, tolerance=tolerance, order=order)
-    if inputs and not target:
-        raise click.UsageError("--input needs a TARGET")
-    if plot and not run_path:
-        raise click.UsageError("--plot needs --model")
+    by_name = run_path is not None and _is_model(run_path)
+    if inputs and not target and not by_name:
+        raise click.UsageError("--input needs a TARGET, or a --model that is no run")
+    if plot and (not run_path or by_name):
+        raise click.UsageError("--plot needs --model RUN")
+    if run_path and by_name:
+        _refuse(("order",), "is for ops, not for --model")
+        return _model(run_path, inputs, backend, settings, as_json)
     if run_path:
         _refuse(("order",), "is for ops, not for --model")
         return _trained(run_path, plot, backend, settings, as_json)
@@ -119,6 +132,32 @@ def _target(target: str, inputs: str | None, backend: str, settings: Settings, a
         limited(1),
     ):  # it is called hundreds of times: what it prints is dropped
         report = check_target(load_target(target), shapes, settings)
+    if as_json:
+        _print_json([report], report.seconds)
+    else:
+        click.echo(report)
+    return int(not report.passed)
+
+
+def _is_model(text: str) -> bool:
+    """A network's name or a user's file; a run folder may be called like a network and comes first."""
+    from pathlib import Path
+
+    from dlkit.models import MODELS
+    from dlkit.models.user import is_user_model
+
+    return not Path(text).is_dir() and (text in MODELS or is_user_model(text))
+
+
+def _model(name: str, inputs: str | None, backend: str, settings: Settings, as_json: bool) -> int:
+    from dlkit.backends import current_backend
+    from dlkit.gradients.models import check_model
+    from dlkit.gradients.target import parse_inputs
+    from dlkit.threads import limited
+
+    shape = parse_inputs(inputs)[0].shape if inputs else None
+    with limited(1):
+        report = check_model(name, settings, [current_backend() if backend == "all" else backend], input_shape=shape)
     if as_json:
         _print_json([report], report.seconds)
     else:

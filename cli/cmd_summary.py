@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from typing import Any
 
@@ -29,23 +30,53 @@ ModelOptions = dataclasses.make_dataclass(
 )
 @click.option("--classes", type=click.IntRange(1, 1_000_000), default=10, show_default=True)
 @click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True, help="For the memory figures.")
+@click.option("--plot", type=click.Path(dir_okay=False), help="Also draw its graph: an SVG file.")
 @options_of(ModelOptions)
 @json_option
 def command(
-    model: str, input_shape: tuple[int, ...], classes: int, batch_size: int, as_json: bool, **options: Any
+    model: str,
+    input_shape: tuple[int, ...],
+    classes: int,
+    batch_size: int,
+    plot: str | None,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Show the layers of MODEL, with shapes, parameters, FLOPs and memory; nothing is computed.
 
+    MODEL is a name (dlkit models), or a function in a file of yours, file.py:build.
+
     \b
-    Example:
+    Examples:
       dlkit summary resnet20 --input 32x32x3
+      dlkit summary my_net.py:build --input 28x28x1 --plot graph.svg
     """
+    from dlkit.models.user import is_user_model
+    from dlkit.nn import undrawn
     from dlkit.nn.summary import summarize
 
     given = {name: value for name, value in options.items() if value is not None}
-    network = TrainConfig(model=model, **given).build(input_shape, classes)
+    drawn = contextlib.nullcontext() if is_user_model(model) else undrawn()  # a user's own may compute with its weights
+    with drawn:
+        network = TrainConfig(model=model, **given).build(input_shape, classes)
     result = summarize(network, input_shape, batch_size)
+    if plot is not None:
+        _draw(network, input_shape, plot)
     if as_json:
-        print_json({"model": model, **result.to_dict()})
-    else:
-        click.echo(result.table())
+        print_json({"model": model, **result.to_dict(), **({"picture": plot} if plot else {})})
+        return
+    click.echo(result.table())
+    if plot is not None:
+        click.echo(f"graph: {plot}")
+
+
+def _draw(network: Any, input_shape: tuple[int, ...], plot: str) -> None:
+    from pathlib import Path
+
+    from dlkit.errors import ConfigError
+    from dlkit.nn.plot import graph_svg
+    from dlkit.train.files import write_atomically
+
+    if not plot.lower().endswith(".svg"):
+        raise ConfigError(f"--plot {plot}: the picture is an SVG file; its name ends in .svg")
+    write_atomically(Path(plot), graph_svg(network, input_shape))

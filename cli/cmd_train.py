@@ -13,7 +13,7 @@ from dlkit.cli.output import bar, json_option, print_json
 from dlkit.errors import ConfigError
 from dlkit.train.config import TrainConfig, read_toml
 
-RESUMABLE = ("epochs", "patience", "lr", "clip_norm", "threads", "backend")
+RESUMABLE = ("epochs", "patience", "lr", "clip_norm", "threads", "backend", "tensorboard")
 
 
 class ProgressBar:
@@ -92,6 +92,8 @@ def command(config_file: str | None, resume: str | None, as_json: bool, **flags:
         early = " (stopped early)" if result.stopped == "early" else ""
         if (tested := trainer.task.describe_test(result.metrics)) is not None:
             click.echo(tested)
+        if missed := result.metrics.get("missed"):
+            click.echo(f"no epoch meets all conditions; the best of them, which is kept, misses {', '.join(missed)}")
         click.echo(
             f"{result.epochs} epochs{early}, best {result.best_epoch}, in {result.seconds:.1f} s on {result.backend}"
         )

@@ -12,6 +12,7 @@
     ├── BackendError            a kernel or backend that is not to be had
     ├── GradientError           a derivative that does not exist or cannot be computed
     ├── DivergedError           training that produced NaN or infinity
+    ├── SearchError             a search that came to nothing, or whose storage cannot be used
     └── BenchmarkError          a benchmark whose answer is wrong or whose process failed
 
 A message says what was given, what was expected and what to do, in one line.
@@ -67,6 +68,10 @@ class GradientError(DlkitError):
 
 
 class DivergedError(DlkitError):
+    pass
+
+
+class SearchError(DlkitError):
     pass
 
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from dlkit.backends import BACKENDS, trace, use_backend
-from dlkit.backends.meta import MetaArray
 from dlkit.nn import Module, observe_modules
+from dlkit.nn.summary import run_on_shapes, shape_of
 from dlkit.ops import OPS, Op, Sample, observe
 from dlkit.tape import grad, no_grad
 from dlkit.tensor import Tensor
@@ -348,24 +348,21 @@ def explain_model(
     def on_op(op: Op, shapes: list, attributes: dict, output: tuple, dtype: Any) -> None:
         calls.append((op, shapes, attributes))
 
-    def on_module(module: Module, inputs: tuple, y: Tensor) -> None:
+    def on_module(module: Module, inputs: tuple, y: Any) -> None:
         leaf = next(module.named_children(), None) is None
         if calls and (leaf or module is not model):
             _add_layer(result, names[id(module)] or type(module).__name__, module if leaf else None, inputs, y, calls)
             calls.clear()
 
-    with no_grad(), observe(on_op), observe_modules(on_module):
-        model(Tensor.wrap(MetaArray((1, *input_shape)), "meta"))
+    run_on_shapes(model, input_shape, ("float32",), observe(on_op), observe_modules(on_module))
     result.backward.reverse()
     return result
 
 
-def _add_layer(
-    result: ModelExplanation, name: str, module: Module | None, inputs: tuple, y: Tensor, calls: list
-) -> None:
+def _add_layer(result: ModelExplanation, name: str, module: Module | None, inputs: tuple, y: Any, calls: list) -> None:
     below = any(p.parameters for p in result.forward)  # is there anything to train before this layer?
-    label = f"{type(module).__name__}({module.extra()})" if module else "what joins its layers"
-    x, out = _batch(inputs[0].shape), _batch(y.shape)
+    label = module.label() if module else "what joins its layers"
+    x, out = _batch(shape_of(inputs)), _batch(shape_of(y))
     weights = dict(module.named_parameters()) if module else {}
     parameters = sum(p.size for p in weights.values())
     costs = [(op.flops(shapes, attributes), op.name in PRODUCTS) for op, shapes, attributes in calls]
@@ -379,7 +376,7 @@ def _add_layer(
 
 
 def _batch(shape: tuple[int, ...]) -> str:
-    return "×".join(["N", *map(str, shape[1:])])
+    return "×".join(["N", *map(str, shape)])
 
 
 def _formulas(calls: list, which: str) -> str:

@@ -7,7 +7,9 @@ Everything random in dlkit is a branch of one seed, `numpy.random.SeedSequence((
     (seed, 2, epoch, batch)         the augmentation of one batch
     (seed, 3)                       the examples a normalizer is fitted on
     (seed, 4)                       the filling of an image (dlkit.inpaint)
-    (seed, 6, photo, number)        the holes that a network which fills is judged by
+    (seed, 6, number)               the values of a trial (dlkit.search)
+    (seed, 7, photo, number)        the holes that a network which fills is judged by
+    (seed, 8)                       which examples are kept where each class is to have a few
 
 A branch is named by where it is used, never by how much was drawn before, so any batch of any epoch can
 be made again by itself: that is what makes a resumed run equal to an uninterrupted one.
@@ -26,7 +28,7 @@ import numpy as np
 
 from dlkit.errors import ConfigError
 
-DEFAULT, ORDER, AUGMENT, NORMALIZE, INPAINT, HOLES = 0, 1, 2, 3, 4, 6
+DEFAULT, ORDER, AUGMENT, NORMALIZE, INPAINT, SEARCH, HOLES, LIMIT = 0, 1, 2, 3, 4, 6, 7, 8
 
 
 def derive(seed: int, *path: int) -> np.random.Generator:

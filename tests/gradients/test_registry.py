@@ -3,13 +3,17 @@
 import numpy as np
 import pytest
 
+from dlkit import nn
 from dlkit.backends import available_backends
 from dlkit.errors import ConfigError
-from dlkit.gradients.layers import SAMPLES, check_layer, layer_classes, layer_samples
-from dlkit.gradients.models import check_model
+from dlkit.gradients.check import check_problem
+from dlkit.gradients.layers import SAMPLES, check_layer, layer_classes, layer_samples, stirred
+from dlkit.gradients.models import Together, check_model
+from dlkit.gradients.modules import ModuleCall
 from dlkit.gradients.numeric import Settings
 from dlkit.gradients.ops import check_op, float32_tolerances
 from dlkit.gradients.registry import check_all, names
+from dlkit.gradients.report import GradientReport
 from dlkit.models import MODELS
 from dlkit.ops import OPS, Sample
 
@@ -46,7 +50,10 @@ def test_a_layer_without_samples_is_a_failure(monkeypatch):
     assert "no samples" in report.failure
 
 
-@pytest.mark.parametrize("name", [m for m in MODELS if m != "resnet20"])
+QUICK = ("logistic", "shallow", "mlp", "lenet5", "cnn", "alexnet", "vgg11", "resnet18", "unet")
+
+
+@pytest.mark.parametrize("name", [pytest.param(m, marks=pytest.mark.slow if m not in QUICK else ()) for m in MODELS])
 def test_models_pass(name):
     report = check_model(name, backends=available_backends()[:1])
     assert report.passed, report
@@ -54,8 +61,29 @@ def test_models_pass(name):
 
 
 @pytest.mark.slow
-def test_resnet20_passes():
+def test_resnet20_passes_on_every_backend():
     assert check_model("resnet20").passed
+
+
+@pytest.mark.parametrize(("by", "passed"), [(1.0, True), (1.01, False)])
+def test_in_a_large_network_a_parameter_that_is_not_moved_alone_is_checked_too(monkeypatch, by, passed):
+    model = stirred(nn.Sequential([nn.Linear(3, 3, activation="tanh") for _ in range(20)]), np.random.default_rng(0))
+    call = Together(model, (np.random.default_rng(1).standard_normal((4, 3)),))
+    assert len(call.inputs()) == 1 + 12 + 1
+    alone = next(n for n in call.parameters if n not in call.alone and n.endswith("weight"))
+    right = ModuleCall.backward
+
+    def wrong(self, inputs, dy):
+        found = right(self, inputs, dy)
+        found[alone] = found[alone] * by
+        return found
+
+    monkeypatch.setattr(ModuleCall, "backward", wrong)
+    report = GradientReport("many layers", "model")
+    check_problem(call.problem("4x3"), report, np.random.default_rng(2), Settings(elements=2, directions=1), "")
+    assert (report.worst.ratio <= 1) is passed
+    if not passed:
+        assert report.worst.input == "every parameter"
 
 
 def broken(monkeypatch, name, change):

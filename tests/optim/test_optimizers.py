@@ -185,3 +185,76 @@ def test_a_parameter_owns_its_numbers():
     SGD([p], 0.5).step()
     assert (w == 1).all()
     assert (p.numpy() == 0.5).all()
+
+
+def grouped(make, lrs, steps=4, start=0):
+    """Values of two parameters with these rates after some steps; the second gets no gradient before step `start`."""
+    rng = np.random.default_rng(3)
+    ps = [nn.Parameter(rng.standard_normal((3, 4))) for _ in lrs]
+    optimizer = make(ps)
+    gs = rng.standard_normal((steps, 2, 3, 4))
+    for t in range(steps):
+        ps[0].grad = Tensor(gs[t, 0])
+        ps[1].grad = Tensor(gs[t, 1]) if t >= start else None
+        optimizer.step()
+    alone = []
+    for i, first in ((0, 0), (1, start)):
+        rng = np.random.default_rng(3)
+        p = nn.Parameter([rng.standard_normal((3, 4)) for _ in lrs][i])
+        single = type(optimizer)([p], lr=lrs[i])
+        for t in range(first, steps):
+            p.grad = Tensor(gs[t, i])
+            single.step()
+        alone.append(p.numpy())
+    return optimizer, [p.numpy() for p in ps], alone
+
+
+@pytest.mark.parametrize("cls", [SGD, RMSprop, Adam, AdamW])
+def test_groups_have_rates_of_their_own(cls):
+    _, together, alone = grouped(lambda ps: cls([ps[0], {"params": ps[1:], "lr": 0.002}], lr=0.02), [0.02, 0.002])
+    for a, b in zip(together, alone):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+@pytest.mark.parametrize("cls", [SGD, RMSprop, Adam])
+def test_a_parameter_that_joins_late_begins_as_if_alone(cls):
+    """Adam's correction of the first steps is for each parameter's own first steps."""
+    optimizer, together, alone = grouped(lambda ps: cls(ps, lr=0.02), [0.02, 0.02], steps=6, start=3)
+    for a, b in zip(together, alone):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+    if cls is Adam:
+        again = cls(optimizer.parameters, lr=0.02)
+        again.load_state_dict(optimizer.state_dict())
+        assert (again.steps, again.idle) == (6, [0, 3])
+
+
+def test_equal_rates_are_one_kernel_call_and_others_one_for_each_rate():
+    from dlkit import trace
+
+    for rates, calls in (((0.1, 0.1, 0.1), 1), ((0.1, 0.01, 0.1), 2), ((0.1, 0.01, 0.001), 3)):
+        ps = [nn.Parameter(np.ones((2, 2), np.float32)) for _ in rates]
+        optimizer = Adam([{"params": [p], "lr": rate} for p, rate in zip(ps, rates)], lr=0.1)
+        for p in ps:
+            p.grad = Tensor(np.ones((2, 2), np.float32))
+        with trace() as seen:
+            optimizer.step()
+        assert sum("adam_step" in str(call) for call in seen) == calls
+
+
+def test_a_new_rate_keeps_the_ratio_of_the_groups():
+    ps = [nn.Parameter(np.zeros(1)) for _ in range(2)]
+    optimizer = SGD([ps[0], {"params": [ps[1]], "lr": 0.01}], lr=0.1)
+    optimizer.lr = 1.0
+    for p in ps:
+        p.grad = Tensor(np.ones(1))
+    optimizer.step()
+    assert [p.numpy()[0] for p in ps] == pytest.approx([-1.0, -0.1])
+
+
+@pytest.mark.parametrize("lr", [-1.0, float("nan")])
+def test_wrong_rates_of_groups_are_refused(lr):
+    p = nn.Parameter(np.zeros(1))
+    with pytest.raises(ConfigError, match="of a group must be a finite number"):
+        SGD([{"params": [p], "lr": lr}], lr=0.1)
+    with pytest.raises(ConfigError, match="two groups"):
+        SGD([{"params": [p], "lr": 0.2}, p], lr=0.1)

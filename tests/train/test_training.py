@@ -216,7 +216,7 @@ def test_configuration_round_trips_through_toml(tmp_path):
         ({"lr": -0.1}, "must be positive"),
         ({"lr": float("nan")}, "not a number"),
         ({"val_split": 1.0}, "below 1"),
-        ({"model": "resnet21"}, "did you mean 'resnet20'"),
+        ({"model": "lenet6"}, "did you mean 'lenet5'"),
         ({"optimizer": "adma"}, "did you mean 'adam'"),
         ({"schedule": "cosin"}, "did you mean 'cosine'"),
         ({"augment": "flp"}, "flip"),

@@ -1,4 +1,4 @@
-"""A data set: named classes, a training source and perhaps a test source."""
+"""A data set: named classes, a training source and perhaps others to validate and test on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from .sources import Source, Subset
 
 @dataclass
 class Dataset:
-    """`notes` holds what was noticed while loading; `remarks()` adds what reading the images has shown since.
+    """`dev` is a validation set from elsewhere, where it is not to be split off the training set. `notes` holds what was
+    noticed while loading; `remarks()` adds what reading the images has shown since.
 
     DataError if there are no training examples, train and test differ in shape, or a label lies outside
     0..len(classes)-1.
@@ -23,11 +24,12 @@ class Dataset:
     train: Source
     test: Source | None = None
     notes: list[str] = field(default_factory=list)
+    dev: Source | None = None
 
     def __post_init__(self) -> None:
         if len(self.train) == 0:
             raise DataError(f"{self.name}: there are no training examples; check the path and its layout")
-        for part, source in (("train", self.train), ("test", self.test)):
+        for part, source in (("train", self.train), ("test", self.test), ("dev", self.dev)):
             if source is None or len(source) == 0:
                 continue
             low, high = int(source.labels.min()), int(source.labels.max())
@@ -38,12 +40,12 @@ class Dataset:
                 )
             if source.shape != self.train.shape or source.is_image != self.train.is_image:
                 raise DataError(
-                    f"{self.name}: test examples are {source.shape} but training examples"
+                    f"{self.name}: {part} examples are {source.shape} but training examples"
                     f" {self.train.shape}; bring them to one shape"
                 )
 
     def remarks(self) -> list[str]:
-        found = [*self.notes, *self.train.remarks(), *(self.test.remarks() if self.test else [])]
+        found = [*self.notes, *(r for part in (self.train, self.dev, self.test) if part for r in part.remarks())]
         return list(dict.fromkeys(found))
 
 

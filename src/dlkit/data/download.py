@@ -18,8 +18,19 @@ TIMEOUT = (10, 60)  # seconds to connect, and without a byte
 RETRY_STATUS = (408, 416, 425, 429)
 
 
-def fetch(bases: Sequence[str], name: str, folder: Path, sha256: str, *, tries: int = 4, wait: float = 1.0) -> Path:
+def fetch(
+    bases: Sequence[str],
+    name: str,
+    folder: Path,
+    sha256: str | None,
+    *,
+    remote: str | None = None,
+    tries: int = 4,
+    wait: float = 1.0,
+) -> Path:
     """Bring `<base>/<name>` into `folder`, trying each base in turn; returns its path.
+
+    remote : what the file is called there, if not `name`.  sha256 : None if it is not known.
 
     A transfer is tried `tries` times, `wait` seconds apart and doubling. DataError if no base gives the file
     with this SHA256; nothing then lies under its final name.
@@ -29,7 +40,7 @@ def fetch(bases: Sequence[str], name: str, folder: Path, sha256: str, *, tries: 
             raise ConfigError(f"mirror '{base}' is no http:// or https:// address; give the address of a folder")
     failures = []
     for base in bases:
-        url = f"{base.rstrip('/')}/{name}"
+        url = f"{base.rstrip('/')}/{remote or name}"
         try:
             return _fetch_one(url, name, folder, sha256, tries, wait)
         except DataError as error:
@@ -40,7 +51,7 @@ def fetch(bases: Sequence[str], name: str, folder: Path, sha256: str, *, tries: 
     )
 
 
-def _fetch_one(url: str, name: str, folder: Path, sha256: str, tries: int, wait: float) -> Path:
+def _fetch_one(url: str, name: str, folder: Path, sha256: str | None, tries: int, wait: float) -> Path:
     import pooch
     import requests
 
@@ -50,9 +61,8 @@ def _fetch_one(url: str, name: str, folder: Path, sha256: str, tries: int, wait:
         for fresh in (False, True):
             resumed = part.exists()
             try:
-                got = pooch.retrieve(
-                    url, f"sha256:{sha256}", fname=name, path=folder, downloader=_Resuming(part, tries, wait)
-                )
+                known = None if sha256 is None else f"sha256:{sha256}"
+                got = pooch.retrieve(url, known, fname=name, path=folder, downloader=_Resuming(part, tries, wait))
                 return Path(got)
             except ValueError:
                 # Pooch's word for a wrong checksum. What an earlier call left may have been another file's

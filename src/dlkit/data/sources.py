@@ -184,14 +184,16 @@ class ImageFilesSource(Source):
 
 
 class Subset(Source):
-    """The examples `indices` of another source, without copying them."""
+    """The examples `indices` of another source, without copying them; `labels` are theirs here, if not the same."""
 
-    def __init__(self, source: Source, indices: Sequence[int] | np.ndarray) -> None:
+    def __init__(
+        self, source: Source, indices: Sequence[int] | np.ndarray, labels: Sequence[int] | np.ndarray | None = None
+    ) -> None:
         self.source = source
         self.indices = source._checked(indices)
         self.shape = source.shape
         self.is_image = source.is_image
-        self.labels = source.labels[self.indices]
+        self.labels = source.labels[self.indices] if labels is None else as_labels(labels, len(self.indices))
 
     def read(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         return self.source.read(self.indices[self._checked(indices)])

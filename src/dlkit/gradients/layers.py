@@ -18,6 +18,7 @@ from dlkit.gradients.modules import ModuleCall
 from dlkit.gradients.numeric import Settings
 from dlkit.gradients.report import GradientReport
 from dlkit.ops.arithmetic import apart
+from dlkit.tensor import Tensor
 
 Samples = Callable[[np.random.Generator], list[tuple]]
 NOT_LAYERS = ("Module", "Parameter", "Buffer")
@@ -49,6 +50,30 @@ def _binary(layer: type, low: float) -> Samples:
         return [(layer(r), (p, rng.integers(0, 2, (4, 3)).astype(float)), (1,)) for r in ("mean", "sum", "none")]
 
     return samples
+
+
+class _TwoHeads(nn.Module):
+    """Class labels of which two are missing, and numbers of which one is, from one row each."""
+
+    def __init__(self, rng: np.random.Generator):
+        self.loss = nn.MultiTaskLoss(
+            {"class": nn.CrossEntropyLoss(), "size": nn.MSELoss()}, {"class": 1.0, "size": 0.3}
+        )
+        self.targets = {"class": np.array([0, 1, -1, 2, -1, 0]), "size": rng.standard_normal((6, 1))}
+        self.targets["size"][3] = np.nan
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.loss({"class": x[:, :3], "size": x[:, 3:]}, self.targets)
+
+
+def _two_inputs() -> nn.Model:
+    """Two inputs, a shared layer, a branch, a constant and a size made of the number of examples."""
+    image, features = nn.Input((5, 6, 3)), nn.Input(4)
+    shared = nn.Conv2d(3, 3, 3, padding="same", activation="tanh")
+    y = shared(shared(image)) * nn.Parameter(np.ones(3, np.float32)) + image
+    n, h, w, c = y.shape
+    rows = nn.Linear(c, 4)(y.reshape(n * h * w, c)).reshape(n, h * w, 4).mean(axis=1)
+    return nn.Model([image, features], nn.Linear(4, 2)(rows * features + 0.5))
 
 
 def _mask(rng: np.random.Generator, channels: int) -> np.ndarray:
@@ -122,11 +147,23 @@ SAMPLES: dict[str, Samples] = {
             (rng.standard_normal((3, 4)),),
         )
     ],
+    "Operation": lambda rng: [
+        (
+            nn.Operation("concat", (nn.Input((5, 6, 3)), rng.standard_normal((2, 5, 6, 1))), {"axis": 3}),
+            (_pixels(rng),),
+        ),
+        (
+            nn.Operation("multiply", (nn.Parameter(rng.standard_normal(3)), nn.Input((4, 3))), {}),
+            (rng.standard_normal((2, 4, 3)),),
+        ),
+    ],
+    "Model": lambda rng: [(_two_inputs(), (_pixels(rng), rng.standard_normal((2, 4))))],
     "MSELoss": _targets(nn.MSELoss, lambda: nn.MSELoss("sum"), lambda: nn.MSELoss("none")),
     "L1Loss": _targets(nn.L1Loss, lambda: nn.L1Loss("none")),
     "HuberLoss": _targets(nn.HuberLoss, lambda: nn.HuberLoss(reduction="sum")),
     "BCELoss": _binary(nn.BCELoss, 0.05),
     "BCEWithLogitsLoss": _binary(nn.BCEWithLogitsLoss, -2.0),
+    "MultiTaskLoss": lambda rng: [(_TwoHeads(rng), (rng.standard_normal((6, 4)),))],
     "CrossEntropyLoss": lambda rng: [
         (nn.CrossEntropyLoss(), (rng.standard_normal((6, 5)), rng.integers(0, 5, 6))),
         (

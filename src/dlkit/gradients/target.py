@@ -14,11 +14,7 @@ file, with or without a parameter for the random numbers: a list of inputs, each
 
 from __future__ import annotations
 
-import contextlib
-import importlib.util
 import inspect
-import sys
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +32,7 @@ from dlkit.gradients.report import GradientReport
 from dlkit.nn import Module
 from dlkit.ops import Op, Sample
 from dlkit.registry import nearest
+from dlkit.userfile import import_file, split_target, where_in
 
 
 @dataclass(frozen=True)
@@ -99,7 +96,7 @@ class Target:
         except DlkitError:
             raise
         except Exception as error:
-            raise ConfigError(f"{self.name}: samples() raises {_where(error, self.module.__file__)}") from None
+            raise ConfigError(f"{self.name}: samples() raises {where_in(error, self.module.__file__)}") from None
         if not found:
             raise ConfigError(f"{self.name}: samples() is empty; expected a list of inputs")
         return found
@@ -173,7 +170,7 @@ def load_target(text: str) -> Target:
 
     Raises : ConfigError if there is no such file or thing, it does not import, or is nothing that has a gradient.
     """
-    path, _, name = text.rpartition(":") if text.rpartition(":")[0].endswith(".py") else (text, "", "")
+    path, name = split_target(text)
     module = import_file(Path(path))
     if not name:
         found = sorted(_checkable(module))
@@ -185,45 +182,6 @@ def load_target(text: str) -> Target:
         own = [n for n, x in vars(module).items() if not n.startswith("_") and not isinstance(x, ModuleType)]
         raise ConfigError(f"{path} holds no {name!r}{nearest(name, own)}")
     return describe(name, getattr(module, name), module)
-
-
-def import_file(path: Path) -> ModuleType:
-    """Runs a file as a module of its own; its folder can be imported from.  Raises : ConfigError."""
-    if not path.is_file():
-        raise ConfigError(f"{path}: no such file" if path.suffix == ".py" else f"{path}: expected file.py:thing")
-    spec = importlib.util.spec_from_file_location(f"dlkit_user_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise ConfigError(f"{path}: no Python file (its name must end in .py)")
-    module = importlib.util.module_from_spec(spec)
-    with _importable(path.resolve().parent):
-        sys.modules[spec.name] = module
-        try:
-            spec.loader.exec_module(module)
-        except (Exception, SystemExit) as error:
-            del sys.modules[spec.name]
-            raise ConfigError(f"{path} does not import: {_where(error, str(path))}") from None
-    return module
-
-
-@contextlib.contextmanager
-def _importable(folder: Path) -> Iterator[None]:
-    sys.path.insert(0, str(folder))
-    try:
-        yield
-    finally:
-        with contextlib.suppress(ValueError):
-            sys.path.remove(str(folder))
-
-
-def _where(error: BaseException, file: str | None) -> str:
-    """ "line 12: NameError: ..." with the last line of the user's own file."""
-    if isinstance(error, SyntaxError):
-        return f"line {error.lineno}: {type(error).__name__}: {error.msg}"
-    lines = [
-        f.lineno for f in traceback.extract_tb(error.__traceback__) if file and f.filename.endswith(Path(file).name)
-    ]
-    text = " ".join(str(error).split())[:300]
-    return (f"line {lines[-1]}: " if lines else "") + type(error).__name__ + (f": {text}" if text else "")
 
 
 def describe(name: str, thing: Any, module: ModuleType) -> Target:

@@ -28,7 +28,7 @@ from dlkit.gradients.report import GradientReport
 from dlkit.nn import Module, observe_modules
 from dlkit.tensor import Tensor
 from dlkit.train.run import RunFolder
-from dlkit.train.tasks.classify import Classify, split_validation
+from dlkit.train.splits import load_data, split
 
 SIZES, CHECKED = 64, 8  # examples for the sizes, and for the check
 RANGE = 1e3  # between the gradients at the last layer and at any other: beyond it they vanish or explode
@@ -84,13 +84,13 @@ def check_run(run_path: str | Path, settings: Settings | None = None) -> Trained
     settings = settings or Settings()
     run = RunFolder.open(run_path)
     checkpoint = run.load_best()
-    dataset = Classify.load(checkpoint.config)
+    dataset = load_data(checkpoint.config)
     if dataset.train.shape != checkpoint.input_shape or dataset.classes != checkpoint.classes:
         raise DataError(
             f"{dataset.name}: examples of shape {dataset.train.shape} in {len(dataset.classes)} classes; the network was "
             f"trained on {checkpoint.input_shape} in {len(checkpoint.classes)}"
         )
-    source = dataset.test or split_validation(dataset, checkpoint.config)[1] or dataset.train
+    source = dataset.test or split(dataset, checkpoint.config).dev or dataset.train
     x, labels = _examples(source, checkpoint.normalizer, settings.seed)
     model = checkpoint.build()
     loss, layers = gradient_sizes(model, x, labels, settings.seed)

@@ -17,7 +17,7 @@ from dlkit.jit import jit
 
 PATCH = 6  # its side
 WINDOW = 10  # pixels around a patch in which similar ones are sought
-SIMILAR = 32  # patches of a group
+SIMILAR = 24  # patches of a group
 SPACING = 4  # pixels between the patches that lead a group
 BAND = 3  # rows of groups in a band
 BATCH = 16  # bands at a time; between batches the user may interrupt

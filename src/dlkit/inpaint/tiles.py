@@ -13,19 +13,24 @@ OVERLAP = 64  # over which one tile fades into the next
 
 
 def in_tiles(
-    image: np.ndarray, hole: np.ndarray, fill: Callable[[np.ndarray, np.ndarray], np.ndarray], job: Job, done: float
+    image: np.ndarray,
+    hole: np.ndarray,
+    fill: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    job: Job,
+    done: float,
+    tile: int = TILE,
 ) -> np.ndarray | None:
     """float32 [H, W, C], the hole's pixels filled tile by tile; only tiles with a part of it are looked at.
 
     done : the share of all work behind us; this is the rest. None if the time ran out before the last tile.
     """
     total, weight = np.zeros_like(image), np.zeros((*hole.shape, 1), np.float32)
-    places = [(i, j) for i in starts(hole.shape[0]) for j in starts(hole.shape[1])]
-    todo = [(i, j) for i, j in places if hole[i : i + TILE, j : j + TILE].any()]
+    places = [(i, j) for i in starts(hole.shape[0], tile) for j in starts(hole.shape[1], tile)]
+    todo = [(i, j) for i, j in places if hole[i : i + tile, j : j + tile].any()]
     for number, (i, j) in enumerate(todo):
         if job.expired():
             return None
-        box = slice(i, i + TILE), slice(j, j + TILE)
+        box = slice(i, i + tile), slice(j, j + tile)
         fade = faded(hole[box].shape[0])[:, None, None] * faded(hole[box].shape[1])[:, None]
         total[box] += fade * fill(image[box], hole[box])
         weight[box] += fade
@@ -35,12 +40,12 @@ def in_tiles(
     return result
 
 
-def starts(length: int) -> list[int]:
+def starts(length: int, tile: int = TILE) -> list[int]:
     """Where tiles begin along one side: each OVERLAP into the one before, the last flush with the end."""
-    if length <= TILE:
+    if length <= tile:
         return [0]
-    count = -(-(length - OVERLAP) // (TILE - OVERLAP))
-    return [round(k * (length - TILE) / (count - 1)) for k in range(count)]
+    count = -(-(length - OVERLAP) // (tile - OVERLAP))
+    return [round(k * (length - tile) / (count - 1)) for k in range(count)]
 
 
 def faded(length: int) -> np.ndarray:

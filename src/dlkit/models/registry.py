@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from dlkit.errors import ConfigError
+from dlkit.models.user import UserModel, is_user_model
 from dlkit.nn import Module
 from dlkit.registry import Registry, nearest
 
@@ -25,6 +26,9 @@ class ModelEntry:
     build: Callable[..., Module]
     source: str
     options: dict[str, Any]  # keyword arguments and their defaults
+    shrunk: dict[str, Any] = field(default_factory=dict)  # options of a small copy, for gradient checks and tests
+    smallest: int = 12  # pixels each way of the images that copy is given
+    task: str = "classify"  # or "segment": a class for each pixel
 
     @property
     def summary(self) -> str:
@@ -34,23 +38,32 @@ class ModelEntry:
 MODELS: Registry[ModelEntry] = Registry("model")
 
 
-def model(name: str, source: str = "") -> Callable[[Callable[..., Module]], Callable[..., Module]]:
+def model(
+    name: str,
+    source: str = "",
+    *,
+    shrunk: dict[str, Any] | None = None,
+    smallest: int = 12,
+    task: str = "classify",
+) -> Callable[[Callable[..., Module]], Callable[..., Module]]:
     def register(build: Callable[..., Module]) -> Callable[..., Module]:
         parameters = inspect.signature(build).parameters.values()
         options = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
-        MODELS.add(name, ModelEntry(name, build, source, options))
+        MODELS.add(name, ModelEntry(name, build, source, options, shrunk or {}, smallest, task))
         return build
 
     return register
 
 
 def build_model(name: str, input_shape: tuple[int, ...], classes: int, **options: Any) -> Module:
-    """A model by name. Options that are None are left to the builder's default.
+    """A model by name, or from a user's file (`path.py:build`). Options that are None are left to the builder's default.
 
     Raises : ConfigError for an unknown model, an option it does not have, or an input it cannot take.
     """
-    entry = MODELS[name]
     given = {k: v for k, v in options.items() if v is not None}
+    if is_user_model(name):
+        return UserModel.parse(name).build(input_shape, classes, given)
+    entry = MODELS[name]
     for option in given:
         if option not in entry.options:
             has = f"its options are {', '.join(entry.options)}" if entry.options else "it has none"

@@ -25,14 +25,34 @@ class BasicBlock(nn.Module):
         return self.norm2(y, x)
 
 
-@model("resnet20", source="He et al. 2016, Deep residual learning for image recognition, section 4.2 (n = 3)")
-def resnet20(input_shape: tuple[int, ...], classes: int) -> nn.Module:
-    """ResNet-20 for small images: 19 3×3 convolutions with shortcuts, 16, 32 and 64 filters; 0.27 M parameters."""
-    _, _, c = require_image("resnet20", input_shape, 4)
+def _resnet(name: str, input_shape: tuple[int, ...], classes: int, blocks: int) -> nn.Module:
+    """6 · blocks + 2 layers: a convolution, three stages of `blocks` blocks, a linear layer."""
+    _, _, c = require_image(name, input_shape, 4)
     layers: list[nn.Module] = [nn.Conv2d(c, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16, activation="relu")]
     width = 16
     for stage, channels in enumerate((16, 32, 64)):
-        for block in range(3):
+        for block in range(blocks):
             layers.append(BasicBlock(width, channels, 2 if stage and not block else 1))
             width = channels
     return nn.Sequential(*layers, nn.GlobalAvgPool2d(), nn.Linear(width, classes))
+
+
+SOURCE = "He et al. 2016, Deep residual learning for image recognition, section 4.2"
+
+
+@model("resnet20", source=SOURCE + " (n = 3)")
+def resnet20(input_shape: tuple[int, ...], classes: int) -> nn.Module:
+    """ResNet-20 for small images: 19 3×3 convolutions with shortcuts, 16, 32 and 64 filters; 0.27 M parameters."""
+    return _resnet("resnet20", input_shape, classes, 3)
+
+
+@model("resnet32", source=SOURCE + " (n = 5)")
+def resnet32(input_shape: tuple[int, ...], classes: int) -> nn.Module:
+    """ResNet-32 for small images: 31 3×3 convolutions with shortcuts; 0.46 M parameters."""
+    return _resnet("resnet32", input_shape, classes, 5)
+
+
+@model("resnet56", source=SOURCE + " (n = 9)")
+def resnet56(input_shape: tuple[int, ...], classes: int) -> nn.Module:
+    """ResNet-56 for small images: 55 3×3 convolutions with shortcuts; 0.85 M parameters."""
+    return _resnet("resnet56", input_shape, classes, 9)

@@ -1,5 +1,6 @@
 """Networks: modules, layers, losses, initial weights."""
 
+from dlkit.nn.functional import Input, Model, Operation
 from dlkit.nn.init import INITS
 from dlkit.nn.layers import (
     ACTIVATIONS,
@@ -29,6 +30,7 @@ from dlkit.nn.layers import (
     Softplus,
     Tanh,
     Upsample,
+    undrawn,
 )
 from dlkit.nn.losses import (
     BCELoss,
@@ -39,8 +41,10 @@ from dlkit.nn.losses import (
     MSELoss,
     l2_penalty,
 )
-from dlkit.nn.module import Buffer, Module, Parameter, Sequential, inference, observe_modules
+from dlkit.nn.module import Buffer, Module, Parameter, inference, observe_modules
+from dlkit.nn.multitask import MultiTaskLoss
 from dlkit.nn.partial import PartialConv2d
+from dlkit.nn.sequential import Sequential
 
 __all__ = [
     "ACTIVATIONS",
@@ -63,6 +67,7 @@ __all__ = [
     "GlobalAvgPool2d",
     "GroupNorm",
     "HuberLoss",
+    "Input",
     "InstanceNorm2d",
     "L1Loss",
     "LayerNorm",
@@ -70,7 +75,10 @@ __all__ = [
     "Linear",
     "MSELoss",
     "MaxPool2d",
+    "Model",
     "Module",
+    "MultiTaskLoss",
+    "Operation",
     "Pad2d",
     "Parameter",
     "PartialConv2d",
@@ -85,4 +93,5 @@ __all__ = [
     "inference",
     "l2_penalty",
     "observe_modules",
+    "undrawn",
 ]

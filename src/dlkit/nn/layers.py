@@ -18,12 +18,28 @@ from dlkit.tensor import Tensor
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "leaky_relu", "elu", "gelu", "silu", "softplus")
 
 
+_undrawn: list[bool] = []
+
+
+class undrawn:
+    """In a `with` block layers get weights with a shape and no values (device "meta"): the sizes and cost of a network of any
+    size are known at once, and it cannot be run on data."""
+
+    def __enter__(self) -> None:
+        _undrawn.append(True)
+
+    def __exit__(self, *exc: object) -> None:
+        _undrawn.pop()
+
+
 def default_init(activation: str | None) -> str:
     """The rule that keeps variances level: He for the ReLU family, Xavier for the rest."""
     return "xavier_uniform" if activation in ("tanh", "sigmoid", "softplus") else "he_normal"
 
 
 def _draw(rule: str, shape: tuple[int, ...], rng: np.random.Generator | None) -> Parameter:
+    if _undrawn:
+        return Parameter.undrawn(shape)
     return Parameter(INITS[rule](shape, rng or random.generator()).astype(np.float32))
 
 
@@ -147,11 +163,16 @@ class ConvTranspose2d(Module):
         return ops.conv_transpose2d(x, self.weight, self.bias, **self.geometry)
 
 
+def _relu6(x: Tensor) -> Tensor:
+    return ops.clip(x, 0.0, 6.0)
+
+
 class BatchNorm2d(Module):
     """Batch normalisation over all axes but the last; the same class serves [N, C] and [N, H, W, C].
 
     momentum : weight of the newest batch in the running averages (0.1), whose variance is the unbiased one.
-    activation : name of an activation; "relu" and "leaky_relu" (with `slope` below 0) are computed in the same pass.
+    activation : name of an activation, or "relu6", min(max(x, 0), 6); "relu" and "leaky_relu" (with `slope` below 0) are
+    computed in the same pass.
     `layer(x, residual)` adds the residual before the activation, in the same pass too.
     """
 
@@ -170,7 +191,7 @@ class BatchNorm2d(Module):
         self.eps, self.momentum = eps, momentum
         self.activation = activation
         fused = activation if activation in ("relu", "leaky_relu") else None
-        self._after = None if activation in (None, fused) else ops.OPS[activation]
+        self._after = None if activation in (None, fused) else _relu6 if activation == "relu6" else ops.OPS[activation]
         self._options: dict[str, Any] = {"eps": eps, "activation": fused, "slope": slope}
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:

@@ -12,10 +12,13 @@ from typing import Any
 import numpy as np
 
 from dlkit import tape
-from dlkit.errors import CheckpointError
+from dlkit.backends.meta import MetaArray
+from dlkit.errors import CheckpointError, ShapeError
+from dlkit.symbol import Symbol, has_symbol, leaves, mapped, recorded, user_line
 from dlkit.tensor import Tensor
 
 _observers: list[Callable[[Module, tuple, Any], None]] = []
+_unfolding: list[bool] = []
 
 
 class Parameter(Tensor):
@@ -27,6 +30,13 @@ class Parameter(Tensor):
         if isinstance(data, np.ndarray):
             data = data.copy()  # optimisers write into it
         super().__init__(data, requires_grad=True, **kwargs)
+
+    @classmethod
+    def undrawn(cls, shape: tuple[int, ...]) -> Parameter:
+        """A parameter with a shape and no values."""
+        self: Any = cls.wrap(MetaArray(shape), "meta")
+        self.requires_grad = True
+        return self
 
 
 class Buffer(Tensor):
@@ -44,11 +54,25 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} defines no forward")
 
     def __call__(self, *args: Any) -> Any:
+        for x in args:
+            if x.__class__ is not Tensor and has_symbol(x):
+                return self._on_symbols(args)
         y = self.forward(*args)
         if _observers:
             for observer in _observers:
                 observer(self, args, y)
         return y
+
+    def _on_symbols(self, args: tuple) -> Any:
+        """The call as one step of a graph; inside `unfolded` every layer in it is a step of its own."""
+        if _unfolding and next(self.named_children(), None) is not None:
+            return self.forward(*args)
+        try:
+            y = self.forward(*mapped(lambda x: x.plain() if isinstance(x, Symbol) else x, args))
+        except ShapeError as error:
+            shapes = " and ".join(str(x.shape) for x in leaves(args) if isinstance(x, Symbol))
+            raise ShapeError(f"{layer_of(error) or self.label()} on {shapes} in {user_line()}: {error}") from None
+        return recorded(self, args, {}, y)
 
     # -- walking ------------------------------------------------------------------------------------------------
 
@@ -157,10 +181,35 @@ class Module:
         """What stands in the brackets of a layer's repr."""
         return ""
 
+    def label(self) -> str:
+        """The layer on one line: Conv2d(3, 16, 3×3)."""
+        return f"{type(self).__name__}({self.extra()})"
+
     def __repr__(self) -> str:
         lines = [f"  ({name}): " + repr(part).replace("\n", "\n  ") for name, part in self.named_children()]
         inside = self.extra() + ("\n" + "\n".join(lines) + "\n" if lines else "")
         return f"{type(self).__name__}({inside})"
+
+
+def layer_of(error: BaseException) -> str:
+    """The label of the innermost module whose forward raised `error`; "" if none did."""
+    label, trace = "", error.__traceback__
+    while trace is not None:
+        module = trace.tb_frame.f_locals.get("self")
+        if trace.tb_frame.f_code.co_name == "forward" and isinstance(module, Module):
+            label = module.label()
+        trace = trace.tb_next
+    return label
+
+
+class unfolded:
+    """In a `with` block a module that is made of others and called on symbols records their calls, not its own."""
+
+    def __enter__(self) -> None:
+        _unfolding.append(True)
+
+    def __exit__(self, *exc: object) -> None:
+        _unfolding.pop()
 
 
 class observe_modules:
@@ -174,24 +223,6 @@ class observe_modules:
 
     def __exit__(self, *exc: object) -> None:
         _observers.remove(self.observer)
-
-
-class Sequential(Module):
-    """Layers one after the other. `Sequential(a, b, c)` or `Sequential([a, b, c])`."""
-
-    def __init__(self, *layers: Module | list[Module]):
-        self.layers: list[Module] = [m for layer in layers for m in (layer if isinstance(layer, list) else [layer])]
-
-    def forward(self, x: Tensor) -> Tensor:
-        for layer in self.layers:
-            x = layer(x)
-        return x
-
-    def __len__(self) -> int:
-        return len(self.layers)
-
-    def __getitem__(self, i: int) -> Module:
-        return self.layers[i]
 
 
 def inference(module: Module) -> _Inference:

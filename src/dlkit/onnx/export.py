@@ -17,24 +17,30 @@ from dlkit.onnx.emit import EMITTERS, Call, Writer
 from dlkit.onnx.emit.writer import FIRST, LAST, TO_FIRST
 from dlkit.onnx.load import require_onnx
 from dlkit.ops.op import Op, follow
+from dlkit.symbol import leaves
 from dlkit.tensor import Tensor
 from dlkit.train.files import write_atomically
 
 OPSET = 21
+Shapes = tuple[int, ...] | list[tuple[int, ...]]
 BATCH = 3  # examples in the traced run; an unlikely number, so that it can be told from other sizes
 
 
-def export_model(module: Module, input_shape: tuple[int, ...], metadata: dict[str, str] | None = None) -> Any:
+def export_model(module: Module, input_shape: Shapes, metadata: dict[str, str] | None = None) -> Any:
     """The network as an onnx.ModelProto, checked.
 
-    input_shape : of one example, (H, W, C) or (F,).  metadata : texts to put into metadata_props.
+    input_shape : of one example, (H, W, C) or (F,), or a list of them; several inputs are called input_0, input_1.
+    Outputs in a dict have its names, several others output_0, output_1.  metadata : texts to put into metadata_props.
     Raises : UnsupportedOnnx for an op that has no ONNX form, OnnxError if the package onnx is missing.
     """
     onnx = require_onnx()
     names = {id(t): name for name, t in [*module.named_parameters(), *module.named_buffers()]}
     w = Writer(names, BATCH)
-    x = Tensor(np.zeros((BATCH, *input_shape), np.float32))
-    w.define(x, "input", FIRST if x.ndim == 4 else LAST)
+    shapes = input_shape if isinstance(input_shape, list) else [input_shape]
+    inputs = [Tensor(np.zeros((BATCH, *shape), np.float32)) for shape in shapes]
+    input_names = ["input"] if len(inputs) == 1 else [f"input_{i}" for i in range(len(inputs))]
+    for x, name in zip(inputs, input_names):
+        w.define(x, name, FIRST if x.ndim == 4 else LAST)
 
     def emit(op: Op, inputs: list, attributes: dict, output: Tensor) -> None:
         if all(w.is_weight(i) or not isinstance(i, Tensor) for i in inputs):
@@ -44,18 +50,20 @@ def export_model(module: Module, input_shape: tuple[int, ...], metadata: dict[st
         EMITTERS[op.name](w, Call(inputs, attributes, output))
 
     with inference(module), follow(emit):
-        y = module(x)
-    outputs = y if isinstance(y, tuple) else (y,)
+        y = module(*inputs)
+    outputs = list(y.values()) if isinstance(y, dict) else list(leaves(y))
+    output_names = list(y) if isinstance(y, dict) else [f"output_{i}" for i in range(len(outputs))]
     infos = []
-    for i, out in enumerate(outputs):
+    for name, out in zip(output_names if len(outputs) > 1 else ["output"], outputs):
         if not isinstance(out, Tensor) or not w.known(out):
             raise UnsupportedOnnx("the network's output does not depend on its input by ops that can be exported")
-        name = "output" if len(outputs) == 1 else f"output_{i}"
         form = FIRST if out.ndim == 4 else LAST
         w.nodes.append(onnx.helper.make_node("Identity", [w.name(out, form)], [name], name=name))
         infos.append(_info(name, out))
     weights = [onnx.numpy_helper.from_array(array, name) for name, array in w.weights.items()]
-    graph = onnx.helper.make_graph(w.nodes, "dlkit", [_info("input", x)], infos, initializer=weights)
+    graph = onnx.helper.make_graph(
+        w.nodes, "dlkit", [_info(n, x) for n, x in zip(input_names, inputs)], infos, initializer=weights
+    )
     opsets = [onnx.helper.make_opsetid("", OPSET)]
     model = onnx.helper.make_model(
         graph,
@@ -81,9 +89,7 @@ def _info(name: str, x: Tensor) -> Any:
     return onnx.helper.make_tensor_value_info(name, onnx.helper.np_dtype_to_tensor_dtype(x.dtype), open_batch)
 
 
-def export(
-    module: Module, input_shape: tuple[int, ...], path: str | Path, metadata: dict[str, str] | None = None
-) -> Any:
+def export(module: Module, input_shape: Shapes, path: str | Path, metadata: dict[str, str] | None = None) -> Any:
     """Writes the network to an ONNX file and returns its ModelProto; see `export_model`. The file is complete or not there."""
     path = Path(path)
     if path.suffix.lower() != ".onnx":

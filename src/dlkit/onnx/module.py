@@ -38,6 +38,7 @@ class GraphModule(Module):
             self._keep(name, array, uses.get(name, []))
         self._gone = graph.last_uses()
         self._loaded = self._float_type()
+        self._still: frozenset[str] = frozenset()
         self.draws = any(step.converter.op == "Dropout" for step in graph.steps)  # random numbers, while it is trained
 
     def _keep(self, name: str, array: np.ndarray, uses: list[tuple[Step, int]]) -> None:
@@ -72,13 +73,38 @@ class GraphModule(Module):
             env[port.name] = self._taken(port, x, now if now is not None and port.dtype == self._loaded else port.dtype)
         with limited(self.limits), np.errstate(all="ignore"):
             for step, gone in zip(graph.steps, self._gone):
-                outputs = step.run(tuple(env[name] for name in step.inputs), self.training)
+                training = self.training and not (self._still and self._is_still(step))
+                outputs = step.run(tuple(env[name] for name in step.inputs), training)
                 if len(outputs) < len(step.outputs) and any(step.outputs[len(outputs) :]):
                     raise OnnxError(f"{step.label}: makes {len(outputs)} outputs, {len(step.outputs)} are asked for")
                 env.update((name, y) for name, y in zip(step.outputs, outputs) if name)
                 for name in gone:
                     env.pop(name, None)
             return [self._given(env[port.name]) for port in graph.outputs]
+
+    def parameters_by_step(self) -> list[tuple[str, list[str]]]:
+        """For each step its name, that of its first weight, and its parameters' names here; a shared one with its first."""
+        names = {id(p): name for name, p in self.named_parameters()}
+        found, seen = [], set()
+        for step in self.graph.steps:
+            mine = [n for n in self._trained(step) if n not in seen]
+            seen.update(mine)
+            label = mine[0].rpartition(".")[0] or mine[0] if mine else ""
+            found.append((label, [names[id(vars(self.weights)[self._places[n][0]])] for n in mine]))
+        return found
+
+    def freeze(self, names: set[str]) -> None:
+        """Steps whose parameters (by their names here) are all among `names` run as in inference: batch norm."""
+        still = {id(p) for name, p in self.named_parameters() if name in names}
+        self._still = frozenset(n for n, (place, _) in self._places.items() if id(vars(self.weights)[place]) in still)
+
+    def _trained(self, step: Step) -> list[str]:
+        places = [n for n in step.inputs if n in self._places]
+        return [n for n in places if isinstance(vars(self.weights)[self._places[n][0]], Parameter)]
+
+    def _is_still(self, step: Step) -> bool:
+        trained = self._trained(step)
+        return bool(trained) and self._still.issuperset(trained)
 
     def _float_type(self) -> np.dtype | None:
         """That of the weights, which `astype` may have changed since the graph was loaded; None if there are none."""

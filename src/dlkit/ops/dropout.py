@@ -5,6 +5,7 @@ import numpy as np
 from dlkit import random
 from dlkit.errors import ConfigError
 from dlkit.ops.op import BadCall, Sample, op
+from dlkit.symbol import has_symbol
 
 
 @op(
@@ -24,6 +25,8 @@ class dropout:
         if not 0 <= p < 1:
             raise ConfigError(f"dropout: p (={p}) must be at least 0 and below 1")
         if mask is None:
+            if has_symbol(x):
+                raise ConfigError("dropout draws its mask when it is called; in a model of symbols use nn.Dropout")
             if getattr(x, "device", "cpu") == "meta":
                 return (x, x), {}
             rng = rng or random.generator()

@@ -36,6 +36,7 @@ from dlkit.backends import kernels
 from dlkit.backends.meta import MetaArray
 from dlkit.errors import BackendError, DTypeError, GradientError, ShapeError
 from dlkit.registry import OPS
+from dlkit.symbol import has_symbol, marked, recorded, user_line
 from dlkit.tensor import Tensor, as_tensor, is_number, plain_number
 
 
@@ -107,6 +108,9 @@ class Op:
     def __repr__(self) -> str:
         return f"<op {self.name}: {self.signature}>"
 
+    def __reduce__(self) -> tuple:
+        return _op_named, (self.name,)  # pickled and copied by name: there is one of each
+
     # -- calling it ---------------------------------------------------------------------------------------------
 
     def __call__(self, *args: Any, **attributes: Any) -> Any:
@@ -153,16 +157,18 @@ class Op:
         try:
             shape = self._shape(*shapes, **attributes)
         except ShapeError as error:
-            raise ShapeError(f"{self.name}: {error}") from None
+            where = f" (in {user_line()})" if has_symbol(args) else ""
+            raise ShapeError(f"{self.name}: {error}{where}") from None
         if _observers:
             for observer in _observers:
                 observer(self, shapes, attributes, shape, dtype)
         if meta:
             result_dtype = attributes.get("dtype", self.result or dtype)
-            out = Tensor.wrap(MetaArray(shape, result_dtype), "meta")
+            out = Tensor.wrap(MetaArray(marked(shape), result_dtype), "meta")
             if _followers:
                 _tell_followers(self, inputs, attributes, out)
-            return (out, *(None,) * self.auxiliary) if self.auxiliary else out
+            made = (out, *(None,) * self.auxiliary) if self.auxiliary else out
+            return recorded(self, args, attributes, made) if has_symbol(args) else made
         result = self._forward(kernels(device), *arrays, **attributes)
         y = result[0]
         out = Tensor.wrap(y, device)
@@ -197,6 +203,10 @@ class Op:
         if self._flops is not None:
             return int(self._flops(*shapes, **attributes))
         return math.prod(self._shape(*shapes, **attributes))
+
+
+def _op_named(name: str) -> Op:
+    return OPS[name]
 
 
 _observers: list[Callable] = []

@@ -7,12 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dlkit.data import Dataset
-from dlkit.errors import DataError
-from dlkit.train.config import TrainConfig
-from dlkit.train.evaluation import evaluate
-from dlkit.train.run import RunFolder
-from dlkit.train.tasks.classify import Classify, split_validation
+from dlkit.train.examine import examine
 
 
 @dataclass
@@ -43,19 +38,8 @@ def assess(run_path: str, *, data: str | None = None, split: str = "test", mista
 
     from dlkit.train.pictures import save_confusion, save_mistakes
 
-    run = RunFolder.open(run_path)
-    checkpoint = run.load_best()
-    config = checkpoint.config
-    if data is not None:
-        config = TrainConfig.from_dict({**config.to_dict(), "data": data, **_same_shape(checkpoint.input_shape)})
-    dataset = Classify.load(config)
-    if dataset.train.shape != checkpoint.input_shape or dataset.classes != checkpoint.classes:
-        raise DataError(
-            f"{config.data}: examples of shape {dataset.train.shape} in classes {_few(dataset.classes)}; the network "
-            f"was trained on {checkpoint.input_shape} in {_few(checkpoint.classes)}"
-        )
-    source = _source(dataset, config, split)
-    result = evaluate(checkpoint.build(), source, checkpoint.normalizer)
+    examined = examine(run_path, data=data, part=split)
+    run, checkpoint, source, result = examined.run, examined.checkpoint, examined.source, examined.result
     k = len(checkpoint.classes)
     precision, recall, f1, support = precision_recall_fscore_support(
         result.labels, result.predictions, labels=np.arange(k), zero_division=0
@@ -63,7 +47,7 @@ def assess(run_path: str, *, data: str | None = None, split: str = "test", mista
     confusion = confusion_matrix(result.labels, result.predictions, labels=np.arange(k))
     assessment = Assessment(
         run=str(run),
-        data=dataset.name,
+        data=examined.data,
         split=split,
         examples=len(source),
         accuracy=result.accuracy,
@@ -86,7 +70,7 @@ def assess(run_path: str, *, data: str | None = None, split: str = "test", mista
     save_confusion(confusion, checkpoint.classes, pictures[0])
     if source.is_image and mistakes:
         pictures.append(run.path / "mistakes.png")
-        wrong = np.flatnonzero(result.predictions != result.labels)
+        wrong = examined.mistakes
         surest = wrong[np.argsort(-result.probabilities[wrong].max(axis=1), kind="stable")][:mistakes]
         captions = [
             f"{checkpoint.classes[result.labels[i]]} taken for\n{checkpoint.classes[result.predictions[i]]} "
@@ -96,25 +80,3 @@ def assess(run_path: str, *, data: str | None = None, split: str = "test", mista
         save_mistakes(source.read(surest), captions, pictures[1])
     assessment.pictures = [str(p) for p in pictures]
     return assessment
-
-
-def _same_shape(input_shape: tuple[int, ...]) -> dict[str, Any]:
-    if len(input_shape) != 3:
-        return {}
-    if input_shape[0] != input_shape[1]:
-        return {"grey": input_shape[2] == 1}
-    return {"image_size": input_shape[0], "grey": input_shape[2] == 1}
-
-
-def _source(dataset: Dataset, config: TrainConfig, split: str) -> Any:
-    train, val = split_validation(dataset, config)
-    source = {"train": train, "val": val, "test": dataset.test}[split]
-    if source is None or not len(source):
-        raise DataError(
-            f"{dataset.name}: has no {split} set (test_split {config.test_split}, val_split {config.val_split})"
-        )
-    return source
-
-
-def _few(classes: list[str]) -> str:
-    return ", ".join(classes[:6]) + (f", ... ({len(classes)})" if len(classes) > 6 else "")

@@ -15,6 +15,7 @@ import numpy as np
 
 from dlkit.data.normalize import Normalizer
 from dlkit.errors import CheckpointError, ConfigError
+from dlkit.models.user import UserModel
 from dlkit.nn import Module
 from dlkit.train.config import TrainConfig
 from dlkit.train.files import write_atomically
@@ -37,13 +38,20 @@ class Checkpoint:
     optimizer_state: dict[str, np.ndarray] = field(default_factory=dict)
     progress: dict[str, Any] | None = None
     network: bytes | None = None  # the ONNX file that the network comes from, if it does
+    source: str | None = None  # SHA-256 of the user's file that builds the network, if one does
 
     def build(self) -> Module:
         """The network with its weights, in inference mode."""
+        self.check_source()
         task = TASKS[self.config.task]
         model = task.build(self.config, self.input_shape, len(self.classes), self.network)
         model.load_state_dict(self.model_state)
         return model.eval()
+
+    def check_source(self) -> None:
+        """Raises : CheckpointError if a user's file builds the network and is gone or has changed."""
+        if self.source is not None:
+            UserModel.parse(self.config.model or "").require(self.source)
 
     def save(self, path: Path) -> None:
         """Raises : OutputError; an older checkpoint at `path` then stays."""
@@ -56,6 +64,7 @@ class Checkpoint:
             "input_shape": list(self.input_shape),
             "normalizer": self.normalizer.state(),
             "progress": self.progress,
+            "source": self.source,
         }
         tensors = {f"model.{n}": a for n, a in self.model_state.items()}
         tensors.update({f"optimizer.{n}": a for n, a in self.optimizer_state.items()})
@@ -94,6 +103,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             optimizer_state=_below("optimizer.", tensors),
             progress=meta["progress"],
             network=tensors[NETWORK].tobytes() if NETWORK in tensors else None,
+            source=meta.get("source"),
         )
     except (KeyError, TypeError, ValueError, ConfigError) as error:
         raise CheckpointError(f"{path}: its description is damaged ({error})") from None

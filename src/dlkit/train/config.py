@@ -6,21 +6,26 @@ A run is its configuration: `config.toml` in the run folder, given back with `--
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import tomllib
 import types
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dlkit.backends import BACKENDS
 from dlkit.data.holes import kinds
 from dlkit.errors import ConfigError
 from dlkit.models import MODELS, build_model
+from dlkit.models.user import is_user_model
 from dlkit.nn import ACTIVATIONS, INITS, Module
 from dlkit.optim import OPTIMIZERS, SCHEDULES, Schedule
 from dlkit.registry import nearest
+
+if TYPE_CHECKING:
+    from dlkit.train.metrics import Goal
 
 NORMALIZATIONS = ("standard", "scale", "none")
 MODEL_OPTIONS = ("hidden", "width", "activation", "pool", "dropout", "batch_norm", "init")
@@ -63,8 +68,19 @@ class TrainConfig:
     image_size: int | None = _option(None, "Bring images to this many pixels each way.", "data", tasks=CLASSIFY)
     grey: bool | None = _option(None, "Read images as grey (or, --no-grey, as RGB).", "data")
     label: str | None = _option(None, "Label column of a csv file.", "data", tasks=CLASSIFY)
+    classes: str | None = _option(None, "Only these classes, e.g. cat,dog.", "data", tasks=CLASSIFY)
+    limit_per_class: int | None = _option(None, "At most this many training examples of each.", "data", tasks=CLASSIFY)
+    dev_data: str | None = _option(None, "Validate on this data set instead.", "data", tasks=CLASSIFY)
+    test_data: str | None = _option(None, "Test on this data set instead.", "data", tasks=CLASSIFY)
     test_split: float = _option(0.2, "Share held back as test set where the data have none.", "data")
     val_split: float = _option(0.1, "Share of the training set held back for validation (0: none).", "data")
+    train_dev_split: float | None = _option(
+        None,
+        "Share of the training set held back beside the dev set, to tell variance from data mismatch (default: "
+        "--val-split with --dev-data, else 0).",
+        "data",
+        tasks=CLASSIFY,
+    )
     normalize: str = _option(
         "standard", "Input normalisation, fitted on the training set.", "data", NORMALIZATIONS, tasks=CLASSIFY
     )
@@ -74,21 +90,42 @@ class TrainConfig:
     mirror: str | None = _option(None, "Address to download a named data set from.", "data", tasks=CLASSIFY)
 
     model: str | None = _option(
-        None, "Network (default: cnn for images, mlp for features).", "model", MODELS.names, tasks=CLASSIFY
+        None,
+        "Network, or your own: file.py:build (default: cnn for images, mlp for features).",
+        "model",
+        MODELS.names,
+        tasks=CLASSIFY,
     )
     from_model: str | None = _option(
-        None, "Start from the network in this ONNX file.", "model", flag="--from", tasks=CLASSIFY
+        None,
+        "Start from this run, ONNX file, safetensors file, or published weights (dlkit weights list).",
+        "model",
+        flag="--from",
+        tasks=CLASSIFY,
+    )
+    freeze: str = _option(
+        "none",
+        "With --from: layers that do not learn; all-but-head, or up to the layer named.",
+        "model",
+        tasks=CLASSIFY,
+    )
+    unfreeze_every: int = _option(
+        0,
+        "Set one frozen part more free after every so many epochs, the last first (0: never).",
+        "model",
+        tasks=CLASSIFY,
+    )
+    lr_backbone: float | None = _option(
+        None, "With --from: learning rate of all layers but the last.", "model", tasks=CLASSIFY
     )
     hidden: tuple[int, ...] | None = _option(
         None, "Hidden layer sizes of shallow and mlp, e.g. 128,64.", "model", tasks=CLASSIFY
     )
-    width: int | None = _option(
-        None, "Filters of the first block of cnn, or of each scale of the filling network.", "model"
-    )
+    width: int | None = _option(None, "Filters of the first block, or of each scale of the filling network.", "model")
     activation: str | None = _option(None, "Activation of the hidden layers.", "model", ACTIVATIONS, tasks=CLASSIFY)
     pool: str | None = _option(None, "Pooling of lenet5.", "model", ("average", "max"), tasks=CLASSIFY)
     dropout: float | None = _option(None, "Probability that a unit is dropped while training.", "model", tasks=CLASSIFY)
-    batch_norm: bool | None = _option(None, "Batch normalisation in mlp.", "model", tasks=CLASSIFY)
+    batch_norm: bool | None = _option(None, "Batch normalisation in mlp and vgg.", "model", tasks=CLASSIFY)
     init: str | None = _option(None, "Initial weights.", "model", INITS.names, tasks=CLASSIFY)
 
     crop_size: int = _option(64, "Side of the crops to learn filling from.", "inpaint", tasks=INPAINT)
@@ -115,6 +152,15 @@ class TrainConfig:
         "none", "Weight of each class in the loss.", "training", ("none", "balanced"), tasks=CLASSIFY
     )
     clip_norm: float = _option(0.0, "Largest norm of the whole gradient (0: no clipping).", "training")
+    metric: str = _option(
+        "accuracy",
+        "What makes an epoch the best: accuracy, loss, f1, recall, recall:CLASS, auc, ... (docs/practice.md).",
+        "training",
+        tasks=CLASSIFY,
+    )
+    satisfy: str | None = _option(
+        None, 'Conditions that go before it, e.g. "latency_ms<5,recall>=0.9".', "training", tasks=CLASSIFY
+    )
     patience: int = _option(0, "Stop after this many epochs without a better validation result (0: never).", "training")
     drop_last: bool = _option(False, "Leave out the last, smaller batch of an epoch.", "training")
 
@@ -123,6 +169,7 @@ class TrainConfig:
     backend: str | None = _option(
         None, "Who computes.", "run", lambda: [b.name for b in BACKENDS.values() if b.device == "cpu"]
     )
+    tensorboard: bool = _option(False, "Write event files for TensorBoard into the run folder.", "run")
     threads: int = _option(0, "CPU threads (0: one per core).", "run")
 
     def __post_init__(self) -> None:
@@ -141,19 +188,26 @@ class TrainConfig:
             "decay_every": 1,
             "width": 1,
             "image_size": 1,
+            "limit_per_class": 1,
+            "unfreeze_every": 0,
             "crop_size": 8,
             "depth": 1,
         }
         for name, least in at_least.items():
             if (value := getattr(self, name)) is not None and value < least:
                 raise ConfigError(f"{name} (={value}) must be at least {least}")
-        for name in ("test_split", "val_split", "label_smoothing", "dropout"):
+        for name in ("test_split", "val_split", "train_dev_split", "label_smoothing", "dropout"):
             if (value := getattr(self, name)) is not None and not 0 <= value < 1:
                 raise ConfigError(f"{name} (={value}) must be at least 0 and below 1")
-        for name, kind in (("data", "name or path"), ("out", "folder"), ("from_model", "path")):
+        for name, kind in (
+            ("data", "name or path"),
+            ("out", "folder"),
+            ("from_model", "path"),
+            ("classes", "list of names"),
+        ):
             if getattr(self, name) == "":
                 raise ConfigError(f"{name} is empty; give a {kind} or leave it out")
-        if self.from_model is not None:
+        if self.from_model is not None and self.from_model.lower().endswith(".onnx"):
             for name in ("model", *MODEL_OPTIONS):
                 if getattr(self, name) is not None:
                     raise ConfigError(f"{name} was given, but the network comes from {self.from_model}; leave one out")
@@ -166,6 +220,8 @@ class TrainConfig:
         if self.hidden is not None and not (self.hidden and min(self.hidden) >= 1 and max(self.hidden) <= 1_000_000):
             raise ConfigError(f"hidden (={','.join(map(str, self.hidden))}) must be layer sizes from 1 to 1,000,000")
         self.learning_rate_schedule()
+        self._check_goal()
+        self._check_tuning()
         from dlkit.data.augment import Augment
 
         Augment.parse(self.augment)
@@ -180,6 +236,28 @@ class TrainConfig:
                     f"{f.name} was given, but task {self.task!r} does not use it; leave --{flag} out (it is an option of "
                     f"--task {', '.join(tasks)})"
                 )
+
+    def _check_goal(self) -> None:
+        """Raises : ConfigError for an unknown metric or condition, or if there is nothing to measure them on."""
+        if (self.metric, self.satisfy) == ("accuracy", None):
+            return
+        self.goal()
+        if not self.val_split and self.dev_data is None:
+            name = "metric" if self.satisfy is None else "satisfy"
+            raise ConfigError(f"{name} was given, but val_split is 0; the best epoch is chosen on validation examples")
+
+    def _check_tuning(self) -> None:
+        """Raises : ConfigError for options of transfer learning without anything to start from."""
+        for name, given in (("freeze", self.freeze != "none"), ("lr_backbone", self.lr_backbone is not None)):
+            if given and self.from_model is None:
+                flag = name.replace("_", "-")
+                raise ConfigError(
+                    f"{name} (={getattr(self, name)}) needs trained weights; give --from, or leave --{flag} out"
+                )
+        if self.unfreeze_every and self.freeze == "none":
+            raise ConfigError(f"unfreeze_every (={self.unfreeze_every}) sets free what --freeze froze; give both")
+        if self.lr_backbone is not None and not self.lr_backbone > 0:
+            raise ConfigError(f"lr_backbone (={self.lr_backbone}) must be positive; to keep the weights use --freeze")
 
     # -- what it makes ----------------------------------------------------------------------------------------------
 
@@ -197,6 +275,11 @@ class TrainConfig:
             return open_classifier(network, self.from_model or "network").module(classes)
         options = {n: getattr(self, n) for n in MODEL_OPTIONS}
         return build_model(self.model or default_model(input_shape), input_shape, classes, **options)
+
+    def goal(self) -> Goal:
+        from dlkit.train.metrics import Goal
+
+        return Goal.parse(self.metric, self.satisfy)
 
     def optimizer_options(self) -> dict[str, Any]:
         options: dict[str, Any] = {"weight_decay": self.weight_decay}
@@ -255,6 +338,7 @@ def read_toml(path: str | os.PathLike) -> dict[str, Any]:
 _WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", list: "a list"}
 
 
+@functools.cache
 def _types() -> dict[str, Any]:
     return typing.get_type_hints(TrainConfig)
 
@@ -282,6 +366,6 @@ def _checked(name: str, value: Any, kind: Any, choices: Any) -> Any:
         raise ConfigError(f"{name} is not a number")
     if choices is not None:
         known = list(choices() if callable(choices) else choices)
-        if value not in known:
+        if value not in known and not (name == "model" and is_user_model(value)):
             raise ConfigError(f"unknown {name} {value!r}{nearest(value, known)}; known: {', '.join(known)}")
     return value

@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,16 +19,18 @@ from dlkit import nn, random
 from dlkit.backends import BACKENDS, current_backend, kernels, use_backend
 from dlkit.data.names import KNOWN
 from dlkit.errors import CheckpointError, DivergedError
+from dlkit.models.user import UserModel
 from dlkit.optim import OPTIMIZERS, Optimizer, clip_gradients
 from dlkit.tensor import Tensor
 from dlkit.threads import set_num_threads
 from dlkit.train.checkpoint import Checkpoint, load_checkpoint
 from dlkit.train.config import TrainConfig
 from dlkit.train.divergence import advice, first_bad_place, is_finite
-from dlkit.train.files import remove_leftovers
-from dlkit.train.origin import Origin
+from dlkit.train.files import remove_leftovers, write_atomically
+from dlkit.train.origin import Origin, open_origin
 from dlkit.train.run import RunFolder
 from dlkit.train.tasks import TASKS, Data, Task
+from dlkit.train.tuning import Tuning
 
 _WEIGHTS, _DROPOUT = 4, 5  # branches of the tree of random numbers; the data pipeline has 0 to 3
 
@@ -47,6 +49,25 @@ class Silent:
     def epoch(self, trainer: Trainer, row: dict[str, Any]) -> None: ...
 
 
+class Several:
+    """Some watchers as one."""
+
+    def __init__(self, *watchers: Progress):
+        self.watchers = watchers
+
+    def start(self, trainer: Trainer) -> None:
+        for watcher in self.watchers:
+            watcher.start(trainer)
+
+    def step(self, trainer: Trainer, batch: int, batches: int, loss: float) -> None:
+        for watcher in self.watchers:
+            watcher.step(trainer, batch, batches, loss)
+
+    def epoch(self, trainer: Trainer, row: dict[str, Any]) -> None:
+        for watcher in self.watchers:
+            watcher.epoch(trainer, row)
+
+
 @dataclass
 class State:
     """How far a run has come. `batch` batches of epoch `epoch` are done; the task's sums run over them."""
@@ -57,6 +78,7 @@ class State:
     seconds: float = 0.0
     best_epoch: int = -1
     best_score: tuple[float, ...] | None = None
+    costs: dict[str, Any] | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
     finished: bool = False
 
@@ -67,7 +89,9 @@ class State:
             if "loss_sum" in saved:  # as written when classification was the only task
                 rest = {k: v for k, v in saved.items() if k not in ("loss_sum", "correct", "seen")}
                 sums = {"loss": saved["loss_sum"], "correct": saved["correct"], "seen": saved["seen"]}
-                saved = {**rest, "sums": sums}
+                best = saved["best_score"]  # with validation: accuracy, -loss
+                validated = best and "val_loss" in saved["history"][-1]
+                saved = {**rest, "sums": sums, "best_score": [1.0, *best] if validated else best}
             state = cls(**saved)
             if min(state.epoch, state.batch) < 0 or len(state.history) != state.epoch:
                 raise ValueError(f"epoch {state.epoch}, {len(state.history)} of them in the history")
@@ -117,7 +141,8 @@ class Trainer:
     """One run: `Trainer(config).fit()`; `Trainer.resume(path).fit()` goes on with an interrupted one.
 
     dataset : instead of loading `config.data`.  device : where the network lives, by default the backend's.
-    network : the bytes of the ONNX file to start from, instead of reading `config.from_model`.
+    network : the bytes of the ONNX file to start from, instead of reading `config.from_model`.  resumed : the weights are
+    to come from the run's own checkpoint, wherever it began.
     """
 
     def __init__(
@@ -126,15 +151,23 @@ class Trainer:
         dataset: Data | None = None,
         device: str | None = None,
         network: bytes | None = None,
+        resumed: bool = False,
     ):
-        if dataset is None and config.data not in KNOWN and Path(config.data).exists():
-            config = replace(config, data=str(Path(config.data).absolute()))  # the run may be opened from elsewhere
+        config = _with_absolute_paths(config)
         origin: Origin | None = None
-        if config.from_model is not None:
-            config = replace(config, from_model=str(Path(config.from_model).absolute()))
-            origin = Origin.open(config.from_model or "", network)
+        if config.from_model is not None and (not resumed or network is not None):
+            origin = open_origin(config.from_model, network)
             config = origin.adapted(config)
+        self.user_model = UserModel.of(config.model)
+        self.source: str | None = None  # the checksum of the user's file
+        if self.user_model is not None:
+            config = replace(config, model=str(self.user_model))
+            self.source = self.user_model.checksum()
         self.config, self.origin = config, origin
+        if config.tensorboard:
+            from dlkit.train.events import require_tensorboard
+
+            require_tensorboard()  # its absence is better told now than after the first epoch
         set_num_threads(config.threads)
         if config.backend:
             use_backend(config.backend)
@@ -144,8 +177,10 @@ class Trainer:
         self.loader = self.task.loader
         with random.using(random.derive(config.seed, _WEIGHTS)):
             self.model = self.task.build(config, self.task.input_shape, len(self.task.classes), self.network)
+            self.tuning = self._tuning(None if resumed else origin) if config.from_model is not None else None
         self.model = self.model.to(self.device)
-        self.optimizer: Optimizer = OPTIMIZERS[config.optimizer](self.model.parameters(), **config.optimizer_options())
+        parameters = self.tuning.parameters() if self.tuning else self.model.parameters()
+        self.optimizer: Optimizer = OPTIMIZERS[config.optimizer](parameters, **config.optimizer_options())
         self.base_lr = self.optimizer.lr
         self.schedule = config.learning_rate_schedule()
         self.has_dropout = any(
@@ -171,7 +206,8 @@ class Trainer:
         begun = state.epoch + (state.batch > 0)
         if config.epochs < begun or (state.finished and config.epochs <= begun):
             raise CheckpointError(f"{path}: this run has had {begun} epochs; give a larger --epochs to go on")
-        trainer = cls(config, network=checkpoint.network)
+        checkpoint.check_source()
+        trainer = cls(config, network=checkpoint.network, resumed=True)
         if trainer.task.classes != checkpoint.classes or trainer.task.input_shape != checkpoint.input_shape:
             raise CheckpointError(f"{path}: the data set {trainer.config.data!r} has changed since this run began")
         try:
@@ -191,21 +227,26 @@ class Trainer:
 
     # -- training ----------------------------------------------------------------------------------------------------
 
-    def fit(self, progress: Progress | None = None) -> TrainResult:
+    def fit(self, progress: Progress | None = None, test: bool = True) -> TrainResult:
         """Trains to the end, to early stopping, or to Ctrl-C; writes the run folder; tests the best network.
 
+        test : False for one training of many, from which another will be chosen: neither tested nor pictured.
         Raises : DivergedError if the loss becomes NaN or infinite, OutputError if the run cannot be written.
         """
         progress = progress or Silent()
         if self.run is None:
             self.run = RunFolder.create(self.config, self.dataset.name, self.task.model_name)
+            if self.user_model is not None:
+                write_atomically(self.run.path / "model.py", self.user_model.text())
         else:
             remove_leftovers(self.run.path)
             self.run.write_config(self.config)
+        if self.state.costs is None:
+            self.state.costs = self.task.costs(self.model)
         self.save()
-        progress.start(self)
         stopped = "finished"
-        with self._stoppable():
+        with self._stoppable(), self._watched(progress) as progress:
+            progress.start(self)
             while self.state.epoch < self.config.epochs:
                 if not self._train_epoch(progress):
                     stopped = "interrupted"
@@ -218,11 +259,23 @@ class Trainer:
                     stopped = "interrupted"
                     break
         self.save()
-        result = self._finish(stopped)
+        result = self._finish(stopped, test)
         if stopped != "interrupted":  # only now: interrupted in its last test, a run can be resumed to repeat that
             self.state.finished = True
             self.save()
         return result
+
+    @contextmanager
+    def _watched(self, progress: Progress) -> Iterator[Progress]:
+        """By the caller's watcher, and by TensorBoard's if it is asked for."""
+        if not self.config.tensorboard:
+            yield progress
+            return
+        from dlkit.train.events import Events
+
+        assert self.run is not None
+        with Events(self.run.path) as events:
+            yield Several(progress, events)
 
     def stop(self) -> None:
         """Asks a running `fit` to save and return after the step it is in."""
@@ -254,6 +307,8 @@ class Trainer:
         state, began = self.state, time.perf_counter()
         before = state.seconds
         self.model.train()
+        if self.tuning:
+            self.tuning.begin_epoch(state.epoch)
         for batch in self.loader.epoch(state.epoch, state.batch):
             loss = self._step(batch)
             state.batch += 1
@@ -266,10 +321,7 @@ class Trainer:
     def _step(self, batch: Any) -> float:
         """One forward, backward and update."""
         state, config = self.state, self.config
-        done = state.epoch * len(self.loader) + state.batch
-        self.optimizer.lr = self.base_lr * self.schedule.factor(
-            done, len(self.loader), config.epochs * len(self.loader)
-        )
+        self.optimizer.lr = self._learning_rate(state.epoch * len(self.loader) + state.batch)
         inputs = self.task.inputs(batch, self.device)
         if self.has_dropout:
             with random.using(random.derive(config.seed, _DROPOUT, state.epoch, state.batch)):
@@ -288,6 +340,16 @@ class Trainer:
         self.optimizer.step()
         state.add(self.task.sums(y, batch, value))
         return value
+
+    def _learning_rate(self, done: int) -> float:
+        """After `done` steps."""
+        steps = len(self.loader)
+        return self.base_lr * self.schedule.factor(done, steps, self.config.epochs * steps)
+
+    def _learning_rates(self, epochs: int) -> list[tuple[float, float]]:
+        """(epochs done, learning rate) at a few hundred steps from the start on: for the picture."""
+        steps = epochs * len(self.loader)
+        return [(n / len(self.loader), self._learning_rate(n)) for n in range(0, steps, max(1, steps // 400))]
 
     def _diverged(self, value: float, inputs: tuple[Tensor, ...] | None) -> DivergedError:
         state = self.state
@@ -317,7 +379,7 @@ class Trainer:
                 raise self._diverged(val["val_loss"], None)
             row |= val
         # without validation the newest is the best
-        score = (0.0, float(state.epoch)) if val is None else self.task.score(row)
+        score = (0.0, float(state.epoch)) if val is None else self.task.score({**row, **(state.costs or {})})
         better = state.best_score is None or score > state.best_score
         if better:
             state.best_epoch, state.best_score = state.epoch + 1, score
@@ -338,6 +400,13 @@ class Trainer:
 
     # -- its pieces ----------------------------------------------------------------------------------------------------
 
+    def _tuning(self, origin: Origin | None) -> Tuning:
+        def build(classes: int) -> nn.Module:  # for its shapes; a user's own code may want to see numbers
+            with nn.undrawn() if self.user_model is None else nullcontext():
+                return self.task.build(self.config, self.task.input_shape, classes, self.network)
+
+        return Tuning(self.config, self.model, build, self.task.input_shape, self.task.classes, origin)
+
     def _checkpoint(self, with_state: bool) -> Checkpoint:
         return Checkpoint(
             self.config,
@@ -348,6 +417,7 @@ class Trainer:
             self.optimizer.state_dict() if with_state else {},
             asdict(self.state) if with_state else None,
             self.network,
+            self.source,
         )
 
     @property
@@ -358,7 +428,7 @@ class Trainer:
     def remarks(self) -> list[str]:
         """What a user should know about the data and the network before training starts."""
         own = self.origin.remarks(self.task.classes) if self.origin else []
-        return [*self.dataset.remarks(), *own]
+        return [*self.dataset.remarks(), *own, *(self.tuning.remarks() if self.tuning else [])]
 
     def save(self) -> None:
         """Writes the checkpoint that `resume` goes on from."""
@@ -371,9 +441,10 @@ class Trainer:
         row = history[best - 1] if 0 < best <= len(history) else {}
         metrics: dict[str, Any] = {f"test_{q}": None for q in self.task.quantities}
         metrics |= {f"val_{q}": row.get(f"val_{q}") for q in self.task.quantities}
-        return metrics | {"train_loss": history[-1].get("train_loss") if history else None}
+        metrics |= {"train_loss": history[-1].get("train_loss") if history else None, **(self.state.costs or {})}
+        return metrics | (self.task.verdict({**row, **(self.state.costs or {})}) if "val_loss" in row else {})
 
-    def _finish(self, stopped: str) -> TrainResult:
+    def _finish(self, stopped: str, test: bool) -> TrainResult:
         assert self.run is not None
         state = self.state
         result = TrainResult(
@@ -393,13 +464,26 @@ class Trainer:
             return result
         if self.run.best.exists() and (state.best_epoch != state.epoch or state.batch):
             self.model.load_state_dict(load_checkpoint(self.run.best).model_state)
-        result.metrics |= self.task.test(self.model, self.device, self.run.path)
+        if test:
+            result.metrics |= self.task.test(self.model, self.device, self.run.path)
         self.run.write_json("metrics.json", result.to_dict())
-        if len(state.history) > 0:
+        if test and state.history:
             from dlkit.train.pictures import save_curves
 
-            save_curves(state.history, self.task.quantities, self.run.path / "curves.png")
+            save_curves(
+                state.history, self.task.quantities, self.run.path / "curves.png", self._learning_rates(state.epoch)
+            )
         return result
+
+
+def _with_absolute_paths(config: TrainConfig) -> TrainConfig:
+    """The run may be opened from elsewhere."""
+    changes: dict[str, Any] = {}
+    for name in ("data", "dev_data", "test_data", "from_model"):
+        what = getattr(config, name)
+        if what is not None and what not in KNOWN and Path(what).exists():
+            changes[name] = str(Path(what).absolute())
+    return replace(config, **changes)
 
 
 def load_data(config: TrainConfig) -> Any:

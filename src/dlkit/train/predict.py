@@ -16,7 +16,7 @@ from dlkit.errors import DataError, DlkitError, OnnxError
 from dlkit.nn import Module, inference
 from dlkit.tensor import Tensor
 from dlkit.train.evaluation import probabilities_of
-from dlkit.train.origin import Origin
+from dlkit.train.origin.onnx import OnnxOrigin
 from dlkit.train.run import RunFolder
 
 
@@ -55,7 +55,7 @@ class Predictor:
     @classmethod
     def from_onnx(cls, path: str) -> Predictor:
         """A file that does not say how its input is prepared gets pixels from 0 to 1, and numbered classes."""
-        origin = Origin.open(path)
+        origin = OnnxOrigin.open(path)
         classifier, notes = origin.classifier, []
         shape = tuple(n for n in classifier.input_shape if n is not None)
         if len(shape) != len(classifier.input_shape) or (len(shape) == 3 and shape[2] not in (1, 3)):

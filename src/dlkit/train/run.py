@@ -6,6 +6,7 @@ best.safetensors    the network of the best epoch; evaluate and predict use it
 history.csv         one line per epoch
 metrics.json        the result
 curves.png          loss and accuracy, or what else the task measures, over the epochs
+model.py            what the user's file with the network held, where one was given; kept to be read, never run
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from dlkit.train.config import TrainConfig
 from dlkit.train.files import finite, says_why, write_atomically
 from dlkit.train.tasks import TASKS
 
-FILES = ("config.toml", "history.csv", "metrics.json", "curves.png")
+FILES = ("config.toml", "history.csv", "metrics.json", "curves.png", "model.py")
 
 
 class RunFolder:
@@ -56,12 +57,17 @@ class RunFolder:
             with says_why(run.path):
                 run.path.mkdir(parents=True, exist_ok=True)
         else:
-            base = Path("runs")
-            with says_why(base):
-                base.mkdir(exist_ok=True)
-                run = cls._next(base, f"{data_name}-{model_name}")
+            run = cls.free(f"{data_name}-{model_name}")
         run.write_config(config)
         return run
+
+    @classmethod
+    def free(cls, name: str) -> RunFolder:
+        """A new folder, the next free runs/NAME-NUMBER.  Raises : OutputError if it cannot be made."""
+        base = Path("runs")
+        with says_why(base):
+            base.mkdir(exist_ok=True)
+            return cls._next(base, name)
 
     @classmethod
     def _next(cls, base: Path, name: str) -> RunFolder:

@@ -48,6 +48,12 @@ NETWORKS = {
     "mlp": Network(lambda shape: build_model("mlp", shape[1:], 10, hidden=(256, 128)), _labels),
     "lenet5": Network(lambda shape: build_model("lenet5", shape[1:], 10), _labels),
     "resnet20": Network(lambda shape: build_model("resnet20", shape[1:], 10), _labels),
+    "resnet18": Network(lambda shape, width: build_model("resnet18", shape[1:], 10, width=width), _labels),
+    "resnet50": Network(lambda shape, width: build_model("resnet50", shape[1:], 1000, width=width), _labels),
+    "mobilenet_v2": Network(
+        lambda shape, width: build_model("mobilenet_v2", shape[1:], 10, width=width, dropout=0.0), _labels
+    ),
+    "vgg11": Network(lambda shape, width: build_model("vgg11", shape[1:], 10, width=width, dropout=0.0), _labels),
     "hourglass": Network(
         lambda shape, channels: Hourglass(channels, input_channels=shape[3]), _picture, nn.MSELoss, lr=1e-2
     ),
@@ -124,5 +130,9 @@ _add("tanh 2-8-1, 4 samples", "tanh", (4, 2), (4, 2))
 _add("mlp 784-256-128-10, batch 64", "mlp", (64, 28, 28, 1), (3, 3, 3, 1))
 _add("lenet5, batch 64", "lenet5", (64, 28, 28, 1), (2, 14, 14, 1))
 _add("resnet20, batch 64", "resnet20", (64, 32, 32, 3), (4, 8, 8, 3))
+_add("resnet18, batch 64", "resnet18", (64, 32, 32, 3), (4, 8, 8, 3), width=64)
+_add("mobilenet_v2, batch 64", "mobilenet_v2", (64, 32, 32, 3), (4, 8, 8, 3), width=32)
+_add("vgg11, batch 64", "vgg11", (64, 32, 32, 3), (4, 16, 16, 3), width=64)
+_add("resnet50 224x224, batch 8", "resnet50", (8, 224, 224, 3), (2, 64, 64, 3), width=64)
 for _channels in (32, 64, 128):
     _add(f"hourglass {_channels} channels, 256x256", "hourglass", (1, 256, 256, 32), (1, 67, 70, 3), channels=_channels)

@@ -78,6 +78,118 @@ def resnet20(shape: Shape) -> nn.Module:
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
 
 
+def convolution_and_norm(
+    channels_in: int, channels: int, kernel: int, stride: int = 1, groups: int = 1, activation: nn.Module | None = None
+) -> nn.Sequential:
+    around = kernel // 2
+    layers = [
+        nn.Conv2d(channels_in, channels, kernel, stride, around, groups=groups, bias=False),
+        nn.BatchNorm2d(channels),
+    ]
+    return nn.Sequential(*layers, *([activation] if activation else []))
+
+
+class ResidualBlock(nn.Module):
+    """A basic block, or (bottleneck) 1×1, 3×3 and 1×1; with a projection where shapes change."""
+
+    def __init__(self, channels_in: int, channels: int, stride: int, bottleneck: bool):
+        super().__init__()
+        relu, out = nn.ReLU(inplace=True), channels * (4 if bottleneck else 1)
+        sizes = (
+            [(channels_in, channels, 1, 1), (channels, channels, 3, stride), (channels, out, 1, 1)]
+            if bottleneck
+            else [(channels_in, channels, 3, stride), (channels, channels, 3, 1)]
+        )
+        self.body = nn.Sequential(
+            *[convolution_and_norm(*size, activation=relu) for size in sizes[:-1]], convolution_and_norm(*sizes[-1])
+        )
+        projected = stride > 1 or channels_in != out
+        self.shortcut = convolution_and_norm(channels_in, out, 1, stride) if projected else nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (self.body(x) + self.shortcut(x)).relu_()
+
+
+def residual(shape: Shape, width: int, counts: tuple[int, ...], bottleneck: bool, classes: int) -> nn.Module:
+    small = min(shape[1:3]) < 64
+    relu = nn.ReLU(inplace=True)
+    layers: list[nn.Module] = [
+        convolution_and_norm(shape[3], width, 3 if small else 7, 1 if small else 2, activation=relu)
+    ]
+    if not small:
+        layers.append(nn.MaxPool2d(3, 2, 1))
+    channels = width
+    for stage, count in enumerate(counts):
+        for block in range(count):
+            layers.append(ResidualBlock(channels, width * 2**stage, 2 if stage and not block else 1, bottleneck))
+            channels = width * 2**stage * (4 if bottleneck else 1)
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes))
+
+
+def resnet18(shape: Shape, width: int) -> nn.Module:
+    return residual(shape, width, (2, 2, 2, 2), False, 10)
+
+
+def resnet50(shape: Shape, width: int) -> nn.Module:
+    return residual(shape, width, (3, 4, 6, 3), True, 1000)
+
+
+class InvertedResidual(nn.Module):
+    def __init__(self, channels_in: int, channels: int, stride: int, expansion: int):
+        super().__init__()
+        hidden, relu6 = channels_in * expansion, nn.ReLU6(inplace=True)
+        layers = [convolution_and_norm(channels_in, hidden, 1, activation=relu6)] if expansion > 1 else []
+        self.body = nn.Sequential(
+            *layers,
+            convolution_and_norm(hidden, hidden, 3, stride, hidden, relu6),
+            convolution_and_norm(hidden, channels, 1),
+        )
+        self.adds = stride == 1 and channels_in == channels
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.body(x) if self.adds else self.body(x)
+
+
+def mobilenet_v2(shape: Shape, width: int) -> nn.Module:
+    """At 32×32: without the first two halvings of the published network."""
+    relu6 = nn.ReLU6(inplace=True)
+    layers: list[nn.Module] = [convolution_and_norm(shape[3], width, 3, activation=relu6)]
+    channels = width
+    stages = (1, 16, 1, 1), (6, 24, 2, 1), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)
+    for expansion, published, blocks, stride in stages:
+        for block in range(blocks):
+            out = max(1, round(published * width / 32))
+            layers.append(InvertedResidual(channels, out, 1 if block else stride, expansion))
+            channels = out
+    last = round(1280 * width / 32)
+    layers.append(convolution_and_norm(channels, last, 1, activation=relu6))
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(last, 10))
+
+
+def vgg11(shape: Shape, width: int) -> nn.Module:
+    """At 32×32: one pixel is left, the classifier is 8 · width wide."""
+    layers: list[nn.Module] = []
+    channels, size = shape[3], min(shape[1:3])
+    for stage, count in enumerate((1, 1, 2, 2, 2)):
+        out = width * 2 ** min(stage, 3)
+        for _ in range(count):
+            layers += [nn.Conv2d(channels, out, 3, padding=1), nn.ReLU(inplace=True)]
+            channels = out
+        if size > 1:
+            layers.append(nn.MaxPool2d(2))
+            size //= 2
+    hidden = 8 * width
+    return nn.Sequential(
+        *layers,
+        nn.Flatten(),
+        nn.Linear(channels, hidden),
+        nn.ReLU(inplace=True),
+        nn.Linear(hidden, hidden),
+        nn.ReLU(inplace=True),
+        nn.Linear(hidden, 10),
+    )
+
+
 def convolution(channels_in: int, channels: int, kernel: int, stride: int = 1) -> list[nn.Module]:
     return [
         nn.Conv2d(channels_in, channels, kernel, stride, kernel // 2),
@@ -178,7 +290,7 @@ def _step(build: Callable[..., nn.Module], inputs: Inputs, layout: str, fused: b
     return Work(run, answer)
 
 
-for _build in (lenet5, resnet20, hourglass):
+for _build in (lenet5, resnet20, resnet18, resnet50, mobilenet_v2, vgg11, hourglass):
     peer(_build.__name__, LAYOUTS)(lambda inputs, layout, build=_build: _step(build, inputs, layout, True))
 peer("mlp")(lambda inputs, variant: _step(mlp, inputs, "default", True))
 peer("tanh", ("default", "fused"))(lambda inputs, variant: _step(tanh, inputs, "default", variant == "fused"))

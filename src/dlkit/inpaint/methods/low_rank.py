@@ -11,7 +11,7 @@ from dlkit.inpaint.mask import distance
 from dlkit.inpaint.method import Job, method
 from dlkit.inpaint.multigrid import solve
 
-ROUNDS = {"fast": 8, "normal": 16, "best": 32}
+ROUNDS = {"fast": 10, "normal": 20, "best": 40}
 NOISE = 0.1, 0.008  # what counts as noise in the first round and in the last; 0..1
 STEP = 1.5  # how far a round goes: past the new value, which saves rounds
 START = 0.05  # share of the time that the start is taken to need

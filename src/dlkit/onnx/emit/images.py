@@ -81,6 +81,15 @@ emitter("max_pool2d")(_pool("MaxPool"))
 emitter("avg_pool2d")(_pool("AveragePool"))
 
 
+def _means(n: int, out: int) -> np.ndarray:
+    """[out, n]: row i takes the mean over places ⌊i·n/out⌋ to ⌈(i+1)·n/out⌉ - 1."""
+    means = np.zeros((out, n))
+    for i in range(out):
+        first, end = i * n // out, -(-(i + 1) * n // out)
+        means[i, first:end] = 1 / (end - first)
+    return means
+
+
 @emitter("adaptive_avg_pool2d")
 def adaptive_avg_pool2d(w: Writer, call: Call) -> None:
     x, size = call.inputs[0], call.attributes["size"]
@@ -88,8 +97,11 @@ def adaptive_avg_pool2d(w: Writer, call: Call) -> None:
     if size == (1, 1):
         w.define(call.output, w.node("GlobalAveragePool", [name]), FIRST)
         return
-    if any(n % o for n, o in zip(x.shape[1:3], size)):
-        raise refuse("adaptive_avg_pool2d", f"{x.shape[1]}×{x.shape[2]} pixels do not divide into {size[0]}×{size[1]}")
+    if any(n % o for n, o in zip(x.shape[1:3], size)):  # regions that overlap: their means as two products
+        rows, columns = (_means(n, o) for n, o in zip(x.shape[1:3], size))
+        tall = w.node("MatMul", [w.constant(rows.astype(x.dtype)), name])
+        w.define(call.output, w.node("MatMul", [tall, w.constant(columns.T.astype(x.dtype))]), FIRST)
+        return
     step = tuple(n // o for n, o in zip(x.shape[1:3], size))
     w.define(call.output, w.node("AveragePool", [name], kernel_shape=step, strides=step), FIRST)
 

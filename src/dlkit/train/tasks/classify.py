@@ -3,42 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 
 from dlkit import nn, ops
-from dlkit.data import Dataset, Source, Subset, load, stratified_split
+from dlkit.data import Dataset, Source
 from dlkit.data.augment import Augment
 from dlkit.data.loader import Batch, Loader
 from dlkit.data.normalize import Normalizer
 from dlkit.errors import ConfigError, DataError
+from dlkit.models import MODELS
+from dlkit.models.user import UserModel, check_classifier
 from dlkit.tensor import Tensor
 from dlkit.train.config import TrainConfig, default_model
 from dlkit.train.evaluation import evaluate
 from dlkit.train.origin import Origin
+from dlkit.train.splits import load_data, split
 from dlkit.train.tasks.task import Row, Task, task
 
 
 @task("classify", used_by="dlkit evaluate and dlkit predict")
 class Classify(Task):
-    """Cross-entropy; the best epoch has the highest validation accuracy, then the lowest validation loss."""
+    """Cross-entropy; the best epoch is what the run's goal says (`--metric`, `--satisfy`): by default the highest
+    validation accuracy, then the lowest validation loss."""
 
-    quantities: ClassVar[dict[str, str]] = {"loss": "", "accuracy": "%"}
     loader: Loader
 
     @classmethod
     def load(cls, config: TrainConfig) -> Dataset:
-        size = None if config.image_size is None else (config.image_size, config.image_size)
-        return load(
-            config.data,
-            image_size=size,
-            grey=config.grey,
-            label=config.label,
-            test_split=config.test_split,
-            seed=config.seed,
-            mirror=config.mirror,
-        )
+        return load_data(config)
 
     def __init__(self, config: TrainConfig, data: Dataset, origin: Origin | None):
         if len(data.classes) < 2:
@@ -48,8 +41,15 @@ class Classify(Task):
         if origin is not None:
             origin.check(data.train.shape)
         self.dataset, self.classes, self.input_shape = data, data.classes, data.train.shape
-        self.model_name = origin.name if origin else config.model or default_model(self.input_shape)
-        self.train_source, self.val_source = split_validation(data, config)
+        own = UserModel.of(config.model)
+        name = own.path.stem if own else config.model or default_model(self.input_shape)
+        self.model_name = (origin.name if origin else None) or name
+        splits = split(data, config)
+        self.train_source, self.val_source = splits.train, splits.dev
+        self.goal = config.goal()
+        self.goal.check(self.classes)
+        asked = {str(a): "%" if a.metric.share else "" for a in self.goal.asked if a.metric.needs_data}
+        self.quantities = {"loss": "", "accuracy": "%"} | asked
         self.normalizer = (origin.normalizer if origin else None) or Normalizer.fit(
             self.train_source, config.normalize, config.seed
         )
@@ -64,6 +64,21 @@ class Classify(Task):
         self.criterion = nn.CrossEntropyLoss(
             class_weights(config, self.train_source, len(self.classes)), config.label_smoothing
         )
+
+    @classmethod
+    def build(
+        cls, config: TrainConfig, input_shape: tuple[int, ...], classes: int, network: bytes | None = None
+    ) -> nn.Module:
+        """Raises : ConfigError for a network that gives one example something else than a number for each class."""
+        entry = MODELS.get(config.model or "")
+        if entry is not None and entry.task != "classify":
+            raise ConfigError(
+                f"model {config.model!r} gives every pixel a class; dlkit train learns one for each image"
+            )
+        model = super().build(config, input_shape, classes, network)
+        if (own := UserModel.of(config.model)) is not None:
+            check_classifier(model, input_shape, classes, str(own))
+        return model
 
     def restore(self, normalizer: Normalizer) -> None:
         self.normalizer = self.loader.normalizer = normalizer
@@ -86,16 +101,28 @@ class Classify(Task):
         if self.val_source is None:
             return None
         val = evaluate(model, self.val_source, self.normalizer, device=device)
-        return {"val_loss": val.loss, "val_accuracy": val.accuracy}
+        return _prefixed("val", self.goal.of_predictions(val, self.classes))
 
     def score(self, row: Row) -> tuple[float, ...]:
-        return row["val_accuracy"], -row["val_loss"]
+        return self.goal.score(_values(row))
+
+    def objective(self, row: Row) -> float:
+        return self.score(row)[1]
+
+    def costs(self, model: nn.Module) -> Row:
+        return self.goal.of_network(model, self.input_shape)
+
+    def verdict(self, row: Row) -> Row:
+        if not self.goal.conditions:
+            return {}
+        missed = self.goal.missed(_values(row))
+        return {"satisfied": not missed, "missed": missed}
 
     def test(self, model: nn.Module, device: str, folder: Path) -> Row:
         if self.dataset.test is None or not len(self.dataset.test):
             return {}
         test = evaluate(model, self.dataset.test, self.normalizer, device=device)
-        return {"test_loss": test.loss, "test_accuracy": test.accuracy}
+        return _prefixed("test", self.goal.of_predictions(test, self.classes))
 
     def describe(self) -> str:
         return (
@@ -106,30 +133,32 @@ class Classify(Task):
 
     def describe_row(self, row: Row) -> str:
         text = f"loss {row['train_loss']:.4f} accuracy {100 * row['train_accuracy']:.2f} %"
-        if "val_loss" in row:
-            text += f"   validation loss {row['val_loss']:.4f} accuracy {100 * row['val_accuracy']:.2f} %"
-        return text
+        return text + ("   validation " + self._in_words("val", row) if "val_loss" in row else "")
 
     def describe_test(self, metrics: Row) -> str | None:
         if metrics["test_accuracy"] is None:
             return None
-        return f"test accuracy {100 * metrics['test_accuracy']:.2f} %   loss {metrics['test_loss']:.4f}"
+        asked = "".join(f"   {self._shown(q, metrics[f'test_{q}'])}" for q in self._asked)
+        return f"test accuracy {100 * metrics['test_accuracy']:.2f} %   loss {metrics['test_loss']:.4f}{asked}"
+
+    @property
+    def _asked(self) -> list[str]:
+        return [q for q in self.quantities if q not in ("loss", "accuracy")]
+
+    def _in_words(self, part: str, row: Row) -> str:
+        return " ".join(self._shown(q, row[f"{part}_{q}"]) for q in self.quantities)
+
+    def _shown(self, quantity: str, value: float) -> str:
+        return f"{quantity} {100 * value:.2f} %" if self.quantities[quantity] == "%" else f"{quantity} {value:.4f}"
 
 
-def split_validation(dataset: Dataset, config: TrainConfig) -> tuple[Source, Source | None]:
-    """(training, validation) from the training set; None if none is wanted.
+def _prefixed(part: str, values: dict[str, float]) -> Row:
+    return {f"{part}_{name}": value for name, value in values.items()}
 
-    Raises : ConfigError if the split would leave nothing on one side.
-    """
-    if not config.val_split:
-        return dataset.train, None
-    keep, held = stratified_split(dataset.train.labels, config.val_split, config.seed)
-    if not len(keep) or not len(held):
-        raise ConfigError(
-            f"val_split (={config.val_split}) of {len(dataset.train)} examples leaves nothing on one side; "
-            "use --val-split 0"
-        )
-    return Subset(dataset.train, keep), Subset(dataset.train, held)
+
+def _values(row: Row) -> dict[str, float]:
+    """By the metrics' own names: the validation's, and what the network costs."""
+    return {name.removeprefix("val_"): value for name, value in row.items()}
 
 
 def class_weights(config: TrainConfig, source: Source, classes: int) -> np.ndarray | None:

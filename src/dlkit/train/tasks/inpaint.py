@@ -109,7 +109,6 @@ def crops_of(photos: Photos, members: np.ndarray, crop: int, mask_kind: str, rng
 class Inpaint(Task):
     """Best is the epoch with the highest PSNR in the holes of the validation photos, whose holes stay the same."""
 
-    quantities: ClassVar[dict[str, str]] = {"loss": "", "psnr": "dB"}
     loader: Crops
     defaults: ClassVar[dict[str, Any]] = {"batch_size": 8, "lr": 0.003, "clip_norm": 1.0}
 
@@ -135,6 +134,7 @@ class Inpaint(Task):
         self.data, self.model_name = data, "partial-unet"
         photos, chosen = data.train
         self.classes: list[str] = []
+        self.quantities = {"loss": "", "psnr": "dB"}
         self.input_shape = (config.crop_size, config.crop_size, photos.channels)
         self.normalizer = Normalizer("scale", np.zeros(photos.channels), np.ones(photos.channels), True)
         self.loader = Crops(

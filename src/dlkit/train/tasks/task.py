@@ -61,7 +61,7 @@ class Task(ABC):
     name: ClassVar[str]
     used_by: ClassVar[str]
     defaults: ClassVar[dict[str, Any]] = {}  # of TrainConfig, where this task's are others
-    quantities: ClassVar[dict[str, str]]
+    quantities: dict[str, str]
 
     loader: Batches
     model_name: str
@@ -114,7 +114,19 @@ class Task(ABC):
 
     @abstractmethod
     def score(self, row: Row) -> tuple[float, ...]:
-        """Of a row with validation; the epoch with the highest is the best."""
+        """Of a row with validation, and what `costs` gave; the epoch with the highest is the best."""
+
+    def objective(self, row: Row) -> float:
+        """What matters most in the score, conditions apart, as a number to compare trainings by; higher is better."""
+        return self.score(row)[0]
+
+    def costs(self, model: Module) -> Row:
+        """What is measured on the network alone, once before training: size, latency."""
+        return {}
+
+    def verdict(self, row: Row) -> Row:
+        """What metrics.json says about the best epoch's row and the costs beside the numbers."""
+        return {}
 
     @abstractmethod
     def test(self, model: Module, device: str, folder: Path) -> Row:
