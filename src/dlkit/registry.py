@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 from typing import Any, Generic, TypeVar
 
 from dlkit.errors import ConfigError
@@ -22,6 +23,11 @@ class Registry(dict[str, T], Generic[T]):
     def __init__(self, kind: str):
         super().__init__()
         self.kind = kind
+        self.elsewhere: dict[str, str] = {}
+
+    def leave_to(self, module: str, name: str) -> None:
+        """`module` adds this one when it is imported, which happens when it is first asked for."""
+        self.elsewhere[name] = module
 
     def add(self, name: str, item: T) -> T:
         if name in self:
@@ -30,11 +36,14 @@ class Registry(dict[str, T], Generic[T]):
         return item
 
     def __missing__(self, name: str) -> T:
+        if name in self.elsewhere:
+            importlib.import_module(self.elsewhere[name])
+            return self[name]
         known = self.names()
         raise ConfigError(f"unknown {self.kind} {name!r}{nearest(str(name), known)}; known: {', '.join(known)}")
 
     def names(self) -> list[str]:
-        return sorted(self)
+        return sorted({*self, *self.elsewhere})
 
 
 OPS: Registry[Any] = Registry("op")  # filled by dlkit.ops; here so that Tensor's operators can look it up

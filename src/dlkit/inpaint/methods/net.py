@@ -15,6 +15,7 @@ from dlkit.inpaint.tiles import OVERLAP, in_tiles
 from dlkit.models.partial_unet import reach_of
 from dlkit.nn import Module, inference
 from dlkit.tensor import Tensor
+from dlkit.train.run import RunFolder
 
 
 @method(
@@ -44,8 +45,6 @@ class Network:
     @classmethod
     def load(cls, run: str, job: Job) -> Network:
         """Raises : CheckpointError if there is no run of this task."""
-        from dlkit.train.run import RunFolder
-
         checkpoint = RunFolder.open(run).load_best("inpaint")
         side, _, channels = checkpoint.input_shape
         return cls(checkpoint.build().to(job.device), channels, reach_of(side), job.device, job.quality == "best")

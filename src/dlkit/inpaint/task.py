@@ -22,6 +22,8 @@ from dlkit.data.loader import ahead
 from dlkit.data.normalize import Normalizer
 from dlkit.data.photos import Photos, SourcePhotos, open_photos
 from dlkit.errors import ConfigError, DataError
+from dlkit.inpaint import Job, inpaint
+from dlkit.inpaint.methods.net import Network, coarse_to_fine
 from dlkit.models import PartialUNet
 from dlkit.models.partial_unet import reach_of
 from dlkit.tensor import Tensor
@@ -272,9 +274,6 @@ class Judged:
 
     def measure(self, model: nn.Module, device: str) -> Fillings:
         """What `dlkit inpaint` would make of them with this network."""
-        from dlkit.inpaint import Job
-        from dlkit.inpaint.methods.net import Network, coarse_to_fine
-
         network = Network(model, self.photos.channels, self.reach, device, mirrored=False)
         found, apart = Fillings(), max(1, len(self) // SHOWN)
         apart += apart % len(self.kinds) == 0  # one step further than a multiple of the kinds: not always the same kind
@@ -292,8 +291,6 @@ class Judged:
     @cached_property
     def biharmonic(self) -> Fillings:
         """What a method without weights makes of the same holes."""
-        from dlkit.inpaint import inpaint
-
         found = Fillings()
         for kind, x, hole in self.cases():
             found.by_kind.setdefault(kind, []).append(psnr(inpaint(x, hole, "biharmonic").image, x, hole))

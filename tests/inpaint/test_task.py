@@ -10,11 +10,11 @@ from PIL import Image
 from dlkit.data.holes import KINDS
 from dlkit.data.photos import open_photos
 from dlkit.errors import CheckpointError, ConfigError, DataError
+from dlkit.inpaint.task import Judged, crops_of, decibels, inpainting_loss, psnr, split_photos
 from dlkit.tensor import Tensor
 from dlkit.train import RunFolder, TrainConfig, Trainer
 from dlkit.train.config import read_toml
 from dlkit.train.loop import Silent
-from dlkit.train.tasks.inpaint import Judged, crops_of, decibels, inpainting_loss, psnr, split_photos
 
 
 def stripes(folder, n=10, sizes=((40, 48), (44, 36)), mode="RGB"):
