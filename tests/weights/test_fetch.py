@@ -118,6 +118,7 @@ def test_the_command_lists_and_gets(dlkit, mirror, known, cache, monkeypatch):
     got = dlkit("weights", "get", "unknown", "--mirror", mirror[1])
     assert got.code == 0, got.err
     assert "its checksum was not known; from now on this one is expected" in got.out
+    assert got.err == ""
     assert json.loads(dlkit("weights", "get", "unknown", "--mirror", mirror[1], "--json").out)["first"] is False
     for args, code, said in (
         (["get"], 2, "needs the NAME"),
