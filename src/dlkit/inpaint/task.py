@@ -112,7 +112,7 @@ class Inpaint(Task):
     """Best is the epoch with the highest PSNR in the holes of the validation photos, whose holes stay the same."""
 
     loader: Crops
-    defaults: ClassVar[dict[str, Any]] = {"batch_size": 8, "lr": 0.002, "clip_norm": 1.0}
+    defaults: ClassVar[dict[str, Any]] = {"batch_size": 8, "lr": 0.003, "clip_norm": 1.0}
 
     @classmethod
     def load(cls, config: TrainConfig) -> PhotoSet:

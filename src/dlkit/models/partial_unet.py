@@ -3,7 +3,7 @@ MODELS.
 
     x [N, H, W, C] in 0..1, 0 where unknown; known [N, H, W, 1] of zeros and ones  ──►  [N, H, W, C]
 
-    x ── first ──┬─────────────────────── beside ────────────┬── up ── and x, known ── last ── change ──► + start
+    x ── first ──┬─────────────────────── beside ────────────┬── up ── and start, known ── last ── change ──► + start
                  └── down, stride 2 ──┬── beside ── up ── ×2 ┘
                                       └── down ... ── ×2 ┘
 
@@ -18,14 +18,26 @@ from dlkit import nn, ops, tape
 from dlkit.errors import ConfigError
 from dlkit.tensor import Tensor
 
-SLOPE = 0.2  # of the leaky ReLU behind every partial convolution; f(0) = 0, so the unknown stays 0
+SLOPE = 0.2  # of the leaky ReLU behind every batch norm
+
+
+class Layer(nn.Module):
+    """Partial convolution 3×3, batch norm, leaky ReLU: (y, mask) -> (y, mask)."""
+
+    def __init__(self, channels_in: int, channels: int, stride: int = 1):
+        self.conv = nn.PartialConv2d(channels_in, channels, 3, stride=stride, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(channels, activation="leaky_relu", slope=SLOPE)
+
+    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        y, mask = self.conv(x, mask)
+        return self.norm(y), mask
 
 
 class PartialUNet(nn.Module):
     """width : channels of every scale; depth : how often the image is halved.
 
     Differs from the paper: the same width at all scales, a first and a last pair of layers at full size, the last two
-    plain convolutions, no batch norm (its averages are those of other holes), the start, and that known pixels stay.
+    plain convolutions, the start, and that known pixels stay. Without batch norm it learned a third as fast.
     Source : Liu et al. 2018, Image inpainting for irregular holes using partial convolutions, section 3.2; the start is
     that of Gortler, Grzeszczuk, Szeliski & Cohen 1996, The lumigraph, section 3.4 (pull-push).
     """
@@ -33,36 +45,31 @@ class PartialUNet(nn.Module):
     def __init__(self, channels: int = 3, *, width: int = 32, depth: int = 4):
         if depth < 1:
             raise ConfigError(f"depth (={depth}) must be at least 1")
-        self.first = nn.PartialConv2d(channels, width, 3, padding=1, masked=True)
-        self.down = [nn.PartialConv2d(width, width, 3, stride=2, padding=1, masked=True) for _ in range(depth)]
-        self.up = [nn.PartialConv2d(2 * width, width, 3, padding=1, masked=True) for _ in range(depth)]
-        self.last = nn.Conv2d(width + channels + 1, width, 3, padding=1, init="he_normal")
+        self.first = Layer(channels, width)
+        self.down = [Layer(width, width, stride=2) for _ in range(depth)]
+        self.up = [Layer(2 * width, width) for _ in range(depth)]
+        self.last = nn.Conv2d(width + channels + 1, width, 3, padding=1, init="he_normal", bias=False)
+        self.norm = nn.BatchNorm2d(width, activation="leaky_relu", slope=SLOPE)
         self.change = nn.Conv2d(width, channels, 3, padding=1, init="zeros")
 
     def forward(self, x: Tensor, known: Tensor) -> Tensor:
         with tape.no_grad():
             start = pull_push(x, known)
             count = ops.maximum(ops.sum(known, axis=(1, 2), keepdims=True), 1.0)
-            mean = ops.sum(x, axis=(1, 2), keepdims=True) / count
-            centred = (x - mean) * known
-        y, mask = _then_leaky(self.first, centred, known)
+            centred = start - ops.sum(x, axis=(1, 2), keepdims=True) / count
+        y, mask = self.first(centred, known)
         scales = [(y, mask)]
         for layer in self.down:
-            y, mask = _then_leaky(layer, y, mask)
+            y, mask = layer(y, mask)
             scales.append((y, mask))
         scales.pop()
         for layer in self.up:
             beside, its_mask = scales.pop()
             joined = ops.concat(_enlarged(y, beside), beside, axis=3)
             masks = ops.concat(_enlarged(mask, its_mask), its_mask, axis=3)
-            y, mask = _then_leaky(layer, joined, masks)
-        y = ops.leaky_relu(self.last(ops.concat(y, centred, known, axis=3)), slope=SLOPE)
+            y, mask = layer(joined, masks)
+        y = self.norm(self.last(ops.concat(y, centred, known, axis=3)))
         return start + self.change(y) * (1.0 - known)
-
-
-def _then_leaky(layer: nn.PartialConv2d, y: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    y, mask = layer(y, mask)
-    return ops.leaky_relu(y, slope=SLOPE), mask
 
 
 def _enlarged(y: Tensor, like: Tensor) -> Tensor:

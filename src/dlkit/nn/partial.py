@@ -22,8 +22,7 @@ class PartialConv2d(Module):
         y = Wᵀ (x ⊙ m) · Σ 1 / Σ m + b,  mask' = 1     where the window has a known value (Σ m > 0)
         y = 0,                           mask' = 0     elsewhere
 
-    Pixels beyond the border count as unknown. It has no activation: one with f(0) = 0 behind it leaves y 0 where mask' is.
-    masked : x is known to be 0 where the mask is, so x ⊙ m = x and need not be computed.
+    Pixels beyond the border count as unknown.
     Source : Liu, Reda, Shih, Wang, Tao & Catanzaro 2018, Image inpainting for irregular holes using partial convolutions,
     equations 1 and 2.
     """
@@ -36,19 +35,16 @@ class PartialConv2d(Module):
         stride: int | tuple[int, int] = 1,
         padding: Any = 0,
         bias: bool = True,
-        masked: bool = False,
         rng: np.random.Generator | None = None,
     ):
         kernel = pair(kernel_size, "kernel_size")
         self.weight = _draw("he_normal", (*kernel, in_channels, out_channels), rng)
         self.bias = _zeros(out_channels) if bias else None
         self.geometry = {"stride": stride, "padding": padding}
-        self.masked = masked
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         ratio, known = self._window(mask)
-        seen = x if self.masked else over_groups(x, mask)
-        y = ops.conv2d(seen, self.weight, **self.geometry) * ratio
+        y = ops.conv2d(over_groups(x, mask), self.weight, **self.geometry) * ratio
         return (y if self.bias is None else y + self.bias * known), known
 
     def _window(self, mask: Tensor) -> tuple[Tensor, Tensor]:
