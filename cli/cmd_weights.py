@@ -26,20 +26,25 @@ def command(action: str, name: str | None, mirror: str | None, as_json: bool) ->
     if action == "list":
         if name or mirror:
             raise click.UsageError("list takes neither a name nor --mirror; to download use: dlkit weights get NAME")
-        rows = [
-            (w.name, w.model, w.image_size, w.licence, w.sha256 or "recorded when fetched", w.address)
-            for w in PUBLISHED.values()
-        ]
+        known = list(PUBLISHED.values())
         if as_json:
             keys = ("name", "model", "image_size", "licence", "sha256", "address")
-            print_json({"weights": [{**dict(zip(keys, row)), "sha256": PUBLISHED[row[0]].sha256} for row in rows]})
+            print_json({"weights": [{key: getattr(w, key) for key in keys} for w in known]})
             return
-        shown = [
-            (n, m, size, licence, digest[:21], "yes" if find(n) else "") for n, m, size, licence, digest, _ in rows
+        rows = [
+            (
+                w.name,
+                w.model,
+                w.image_size,
+                w.licence,
+                w.sha256[:12] if w.sha256 else "not known",
+                "yes" if find(w.name) else "",
+            )
+            for w in known
         ]
-        click.echo(table(shown, ("name", "model", "pixels", "licence", "SHA256", "here"), right=(2,)))
+        click.echo(table(rows, ("name", "model", "pixels", "licence", "SHA256 begins", "here"), right=(2,)))
         click.echo(
-            f"\nfrom {next(iter(PUBLISHED.values())).address.rpartition('/timm/')[0]}/timm/NAME; --json has the addresses"
+            "\n--json shows addresses and whole checksums; one that is not known is recorded by the first download"
         )
         return
     if name is None:

@@ -33,7 +33,7 @@ def disc(radius, shape=(256, 256)):
         (strokes(18), "wide"),
         (disc(45), "deep"),
         (disc(12, (1024, 1024)), "deep"),  # small, but no stroke
-        (strokes(60), "deep"),  # a stroke, but out of reach
+        (strokes(60), "deep"),  # too wide for its length
         (disc(45) | (np.random.default_rng(0).random((256, 256)) < 0.1), "deep"),
     ],
 )

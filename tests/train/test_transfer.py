@@ -327,6 +327,9 @@ def test_an_imported_network_is_frozen_too(run, tmp_path):
     trainer.fit()
     after = trainer.model.state_dict()
     assert {before[n].size for n in set(before) - same(before, after)} == {24, 3}
+    again = started(tmp_path / "a", tmp_path / "c", "xyz", freeze="all-but-head")  # a run that came from the file
+    assert same(RunFolder.open(tmp_path / "a").load_best().model_state, again.model.state_dict()) == set(after)
+    again.fit()
     free = Trainer(config(tmp_path / "b", **options), pictures("xyz"))
     before = free.model.state_dict()
     free.fit()

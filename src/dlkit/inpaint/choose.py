@@ -9,8 +9,8 @@ from dlkit.inpaint.method import METHODS, Job
 
 SCATTERED = 2.0  # pixels: 99 % of the hole lies no deeper: single pixels and small clusters
 THIN = 6.0  # pixels: nothing lies deeper: letters, scratches
-WIDE = 24.0  # pixels: deeper than that similar patches do not reach
-LONG = 6.0  # times as large as a disc of its depth: a stroke of a brush, not a hole
+WIDE = 48.0  # pixels: deeper than that a film from both sides says nothing
+LONG = 5.5  # times as large as a disc of its depth: a stroke of a brush, not a hole
 
 # For each shape the best method first; one that the time does not allow is passed over. The last ones are always to be
 # had and fast.
@@ -20,7 +20,8 @@ BEST = {
     "scattered": ("nonlocal", "biharmonic", "harmonic"),
     # Edges run into the hole from both sides: patches know how they go on, a plate continues their slope.
     "thin": ("nonlocal", "biharmonic", "harmonic"),
-    # Too deep for slopes, which overshoot: groups of patches from a start that is half a film; a film alone comes near.
+    # Too deep for slopes, which overshoot: groups of patches from a start that is half a film, and half of it patches found
+    # elsewhere, against the blur. A film alone comes near.
     "wide": ("nonlocal", "harmonic"),
     # Far from anything known a smooth filling is a blur: only patches look like the photo. Lines that run on look less
     # wrong than a film.

@@ -6,7 +6,7 @@ Each scale halves the image, hands it to the next scale, doubles it again and pu
 beside it:
 
     x ──┬── skip: 1×1 ────────────────────────────────────────┐
-        └── down: 3×3 stride 2, 3×3 ── next scale ── bilinear ×2 ── concat ── norm ── up: 3×3, 1×1 ──►
+        └── down: 3×3 stride 2, 3×3 ── next scale ── double ── concat ── norm ── up: 3×3, 1×1 ──►
 
 Every convolution is followed by batch norm and leaky ReLU (0.2).
 """
@@ -29,11 +29,11 @@ def _convolution(channels_in: int, channels: int, kernel: int, stride: int = 1) 
 class Scale(nn.Module):
     """One scale with all smaller ones inside it: [N, H, W, channels_in] -> [N, H, W, channels]."""
 
-    def __init__(self, channels_in: int, channels: int, skip: int, inner: Scale | None):
+    def __init__(self, channels_in: int, channels: int, skip: int, inner: Scale | None, enlarge: str = "bilinear"):
         self.skip = nn.Sequential(_convolution(channels_in, skip, 1))
         self.down = nn.Sequential(_convolution(channels_in, channels, 3, stride=2), _convolution(channels, channels, 3))
         self.inner = inner
-        self.enlarge = nn.Upsample(2, mode="bilinear")
+        self.enlarge = nn.Upsample(2, mode=enlarge)
         self.norm = nn.BatchNorm2d(skip + channels)
         self.up = nn.Sequential(_convolution(skip + channels, channels, 3), _convolution(channels, channels, 1))
 
@@ -51,20 +51,28 @@ class Scale(nn.Module):
 class Hourglass(nn.Module):
     """Encoder and decoder with skip connections, fitted to one image from a fixed noise input.
 
-    channels : of every scale; skip : channels of each skip connection; scales : how often the image is halved.
+    channels : of every scale; skip : channels of each skip connection; scales : how often the image is halved;
+    enlarge : how it is doubled again, "bilinear" or "nearest".
     Borders are zero-padded. With the defaults 2,217,831 parameters, as in the paper's code.
     Source : Ulyanov, Vedaldi & Lempitsky 2018, Deep Image Prior, supplementary material (figure 21).
     """
 
     def __init__(
-        self, channels: int = 128, *, input_channels: int = 32, output_channels: int = 3, scales: int = 5, skip: int = 4
+        self,
+        channels: int = 128,
+        *,
+        input_channels: int = 32,
+        output_channels: int = 3,
+        scales: int = 5,
+        skip: int = 4,
+        enlarge: str = "bilinear",
     ):
         if scales < 1:
             raise ConfigError(f"scales (={scales}) must be at least 1")
         inner: Scale | None = None
         for _ in range(scales - 1):
-            inner = Scale(channels, channels, skip, inner)
-        self.scale = Scale(input_channels, channels, skip, inner)
+            inner = Scale(channels, channels, skip, inner, enlarge)
+        self.scale = Scale(input_channels, channels, skip, inner, enlarge)
         self.output = nn.Conv2d(channels, output_channels, 1, activation="sigmoid")
 
     def forward(self, z: Tensor) -> Tensor:

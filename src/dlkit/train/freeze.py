@@ -128,7 +128,8 @@ class Freezing:
         last = self.frozen[-1].name
         note = f"frozen: {count:,} parameters, up to {last}"
         if self.every:
-            note += f"; every {self.every} epochs one part more is set free, the last first ({len(self.frozen)} parts)"
+            when = "every epoch" if self.every == 1 else f"every {self.every} epochs"
+            note += f"; after {when} one part more is set free, the last first ({len(self.frozen)} parts)"
         return [note]
 
 

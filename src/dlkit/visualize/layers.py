@@ -65,10 +65,10 @@ def feature_maps(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
 
 
 def stages(maps: dict[str, Tensor]) -> list[str]:
-    """The last layer of each size, in order: what there is to see without looking at every layer."""
-    names = list(maps)
-    after = [*names[1:], None]
-    return [n for n, following in zip(names, after) if following is None or _size(maps[n]) != _size(maps[following])]
+    """The last layer or block of each size, in order: what there is to see without looking at every layer."""
+    outer = [name for name in maps if not any(name.startswith(f"{block}.") for block in maps)]
+    following = [*outer[1:], None]
+    return [a for a, b in zip(outer, following) if b is None or _size(maps[a]) != _size(maps[b])]
 
 
 def _size(maps: Tensor) -> tuple[int, ...]:

@@ -25,7 +25,7 @@ class Size:
     iterations: int
 
 
-SIZES = {"fast": Size(16, 16, 1000), "normal": Size(32, 32, 1800), "best": Size(64, 64, 5000)}
+SIZES = {"fast": Size(16, 32, 1000), "normal": Size(32, 64, 1500), "best": Size(64, 64, 5000)}
 SCALES = 5
 INPUT_CHANNELS = 32
 INPUT = 0.1  # the input is uniform in 0..0.1
@@ -47,7 +47,7 @@ def deep_prior(image: np.ndarray, hole: np.ndarray, job: Job) -> np.ndarray:
     """
     if max(hole.shape) <= TILE:
         return fitted(image, hole, job)
-    film = solve(image, hole, 1, replace(job, progress=lambda fraction: None))
+    film = solve(image, hole, 1, replace(job, progress=lambda fraction: None)).astype(np.float32)
     left = iter(range(len(starts(hole.shape[0], TILE)) * len(starts(hole.shape[1], TILE)), 0, -1))
 
     def fill(part: np.ndarray, gap: np.ndarray) -> np.ndarray:
@@ -86,7 +86,12 @@ class Prior:
         with random.using(job.rng):
             scales = min(SCALES, max(min(H, W).bit_length() - 2, 1))  # the smallest has some pixels left
             self.network = Hourglass(
-                size.channels, input_channels=INPUT_CHANNELS, output_channels=C, scales=scales, skip=size.skip
+                size.channels,
+                input_channels=INPUT_CHANNELS,
+                output_channels=C,
+                scales=scales,
+                skip=size.skip,
+                enlarge="nearest",
             ).to(job.device)
         shape = (1, H, W, INPUT_CHANNELS)
         self.input = job.rng.uniform(0, INPUT, shape).astype(np.float32)

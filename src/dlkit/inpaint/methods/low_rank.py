@@ -9,6 +9,7 @@ import numpy as np
 from dlkit.inpaint.groups import Grouping
 from dlkit.inpaint.mask import distance
 from dlkit.inpaint.method import Job, method
+from dlkit.inpaint.methods.patchmatch import patchmatch
 from dlkit.inpaint.multigrid import solve
 
 ROUNDS = {"fast": 10, "normal": 20, "best": 40}
@@ -16,6 +17,8 @@ NOISE = 0.1, 0.008  # what counts as noise in the first round and in the last; 0
 STEP = 1.5  # how far a round goes: past the new value, which saves rounds
 START = 0.05  # share of the time that the start is taken to need
 THIN = 2.0  # pixels: up to this depth the biharmonic filling is the best guess
+WIDE = 6.0  # pixels: a hole deeper than this has a middle without known pixels within reach of a group
+FOUND = 0.5  # there, the share of what patches found anywhere in the photo say
 
 
 @method(
@@ -27,8 +30,21 @@ def nonlocal_(image: np.ndarray, hole: np.ndarray, job: Job) -> np.ndarray:
     From a smooth filling on, each round groups every patch that touches the hole with those around it that are
     most like it, drops the group's singular values below a threshold, and puts what is left back into the hole, averaged
     over all patches that cover a pixel. The threshold falls from round to round: first only what all have in
-    common survives, at last the detail.
+    common survives, at last the detail. Wide holes, where that leaves a blur, get the mean with the filling of "patchmatch".
     """
+    depth = distance(hole)
+    if depth.max() <= WIDE:
+        return low_rank(image, hole, job)
+    simple = low_rank(image, hole, replace(job, progress=lambda fraction: job.progress(0.6 * fraction)))
+    if job.expired():
+        return simple
+    found = patchmatch(image, hole, replace(job, progress=lambda fraction: job.progress(0.6 + 0.4 * fraction)))
+    share = FOUND * np.clip(depth / THIN - 1, 0, 1)[..., None].astype(np.float32)
+    return (1 - share) * simple + share * found
+
+
+def low_rank(image: np.ndarray, hole: np.ndarray, job: Job) -> np.ndarray:
+    """float32 [H, W, C]: all rounds, or those that there is time for."""
     filled = start(image, hole, replace(job, progress=lambda fraction: job.progress(START * fraction)))
     rounds = job.iterations or ROUNDS[job.quality]
     grouping = Grouping(hole)

@@ -45,7 +45,7 @@ class Classify(Task):
         name = own.path.stem if own else config.model or default_model(self.input_shape)
         self.model_name = (origin.name if origin else None) or name
         splits = split(data, config)
-        self.train_source, self.val_source = splits.train, splits.dev
+        self.train_source, self.train_dev_source, self.val_source = splits.train, splits.train_dev, splits.dev
         self.goal = config.goal()
         self.goal.check(self.classes)
         asked = {str(a): "%" if a.metric.share else "" for a in self.goal.asked if a.metric.needs_data}
@@ -125,8 +125,9 @@ class Classify(Task):
         return _prefixed("test", self.goal.of_predictions(test, self.classes))
 
     def describe(self) -> str:
+        train_dev = f"{len(self.train_dev_source):,} train-dev, " if self.train_dev_source else ""
         return (
-            f"{self.dataset.name}: {len(self.train_source):,} training, {len(self.val_source or ()):,} validation, "
+            f"{self.dataset.name}: {len(self.train_source):,} training, {train_dev}{len(self.val_source or ()):,} validation, "
             f"{len(self.dataset.test or ()):,} test examples of {'×'.join(map(str, self.input_shape))}, "
             f"{len(self.classes)} classes"
         )
