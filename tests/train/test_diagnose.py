@@ -19,7 +19,7 @@ def points(path, n, seed, noise=0.1, turn=0.0, width=2, flip=0.0):
 
 
 def diagnosed(tmp_path, human=0.02, **options):
-    values = {"model": "mlp", "hidden": (16,), "epochs": 30, "lr": 0.01, "schedule": "constant", "val_split": 0.2}
+    values = {"model": "mlp", "hidden": (16,), "epochs": 15, "lr": 0.02, "schedule": "constant", "val_split": 0.2}
     out = str(tmp_path / "run")
     Trainer(TrainConfig(**{**values, **options, "out": out})).fit()
     return diagnose(out, human=human)
@@ -30,7 +30,7 @@ def gaps(found):
 
 
 def test_a_network_that_cannot_learn_it_has_bias(tmp_path):
-    data = points(tmp_path / "d.npz", 3000, 0)
+    data = points(tmp_path / "d.npz", 2000, 0)
     x = np.load(data)["x"]
     np.savez(data, x=x, y=np.array(["n", "p"])[((x[:, 0] > 0) ^ (x[:, 1] > 0)).astype(int)])  # no line divides these
     found = diagnosed(tmp_path, data=data, model="logistic", hidden=None)
@@ -47,7 +47,7 @@ def test_a_network_that_learns_by_heart_has_variance(tmp_path):
 
 
 def test_dev_data_of_another_kind_are_a_mismatch(tmp_path):
-    data, dev = points(tmp_path / "d.npz", 3000, 0), points(tmp_path / "dev.npz", 3000, 1, turn=1.0)
+    data, dev = points(tmp_path / "d.npz", 2000, 0), points(tmp_path / "dev.npz", 2000, 1, turn=1.0)
     found = diagnosed(tmp_path, data=data, dev_data=dev)
     assert found.largest == "data mismatch"
     assert [e.name for e in found.errors] == ["human", "train", "train-dev", "dev", "test"]
@@ -58,13 +58,13 @@ def test_dev_data_of_another_kind_are_a_mismatch(tmp_path):
 
 
 def test_test_data_of_another_kind_are_told_from_overfitting_to_dev(tmp_path):
-    data, test = points(tmp_path / "d.npz", 3000, 0), points(tmp_path / "t.npz", 3000, 1, turn=1.0)
+    data, test = points(tmp_path / "d.npz", 2000, 0), points(tmp_path / "t.npz", 2000, 1, turn=1.0)
     found = diagnosed(tmp_path, data=data, test_data=test)
     assert found.largest == "dev and test differ"
 
 
 def test_a_good_network_has_no_gap_above_chance(tmp_path):
-    found = diagnosed(tmp_path, data=points(tmp_path / "d.npz", 3000, 0, noise=0.0), human=0.02)
+    found = diagnosed(tmp_path, data=points(tmp_path / "d.npz", 2000, 0, noise=0.0), human=0.02)
     assert (found.largest, found.helps) == (None, [])
 
 
