@@ -83,11 +83,13 @@ def shown(value: Any) -> str:
 @click.option("--refine", type=int, help="Then so many more, in ranges narrowed around the best ones.")
 @click.option("--around", type=int, help="How many best ones --refine looks at.  [default: 4]")
 @click.option("--points", type=int, help="Values of each range in a grid.  [default: 3]")
-@click.option("--jobs", type=click.IntRange(1, 256), default=1, show_default=True, help="Trials at the same time.")
+@click.option(
+    "--jobs", type=click.IntRange(1, 256), help="Trials at the same time.  [default: one for each core, at most 4]"
+)
 @click.option("--resume", metavar="FOLDER", help="Go on with a search; a larger --trials, or --refine, adds to it.")
 @options_of(TrainConfig)
 @json_option
-def command(config_file: str | None, jobs: int, resume: str | None, as_json: bool, **flags: Any) -> int:
+def command(config_file: str | None, jobs: int | None, resume: str | None, as_json: bool, **flags: Any) -> int:
     """Search for good options of `dlkit train`, by validation; the test set is looked at once, for the best trial.
 
     Whatever stands in `[search]` is varied, every other option is that of all trials. Without `[search]` the learning
@@ -102,7 +104,7 @@ def command(config_file: str | None, jobs: int, resume: str | None, as_json: boo
       dlkit search --resume runs/digits-search-001
     """
     from dlkit.search.definition import Definition
-    from dlkit.search.run import new_folder, search
+    from dlkit.search.run import new_folder, search, usual_jobs
     from dlkit.search.study import SearchFolder
 
     given = {name: value for name, value in flags.items() if value is not None}
@@ -125,7 +127,7 @@ def command(config_file: str | None, jobs: int, resume: str | None, as_json: boo
     progress = TrialBar(folder.definition)
     with folder:
         try:
-            result = search(folder, jobs, progress)
+            result = search(folder, jobs or usual_jobs(folder), progress)
         finally:
             progress.close()
     if as_json:

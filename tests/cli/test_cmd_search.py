@@ -92,3 +92,4 @@ def test_a_damaged_storage_is_named(tmp_path, dlkit):
 def test_without_optuna_the_extra_is_named(tmp_path, dlkit, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     one_line(dlkit("search", "--model", "mlp", "--out", tmp_path / "s"), 2, 'pip install "dlkit[search]"')
+    assert not list(tmp_path.iterdir())

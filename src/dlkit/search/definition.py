@@ -168,7 +168,7 @@ def _model_for(config: TrainConfig) -> str:
 
 def _of_model(name: str) -> dict[str, Range]:
     if name == "cnn":
-        return {"width": Numbers(8, 48, log=True, integer=True), "dropout": Numbers(0.0, 0.5)}
+        return {"width": Numbers(8, 32, log=True, integer=True), "dropout": Numbers(0.0, 0.5)}
     if name == "mlp":
         sizes = ([32], [128], [64, 32], [256, 128])
         return {"hidden": Choice(tuple(sizes)), "dropout": Numbers(0.0, 0.5)}

@@ -12,15 +12,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dlkit import threads
 from dlkit.errors import SearchError
 from dlkit.search import result
 from dlkit.search.definition import Definition
-from dlkit.search.study import DONE, SearchFolder, Trial, ranked
+from dlkit.search.study import DONE, SearchFolder, Trial, ranked, require_optuna
 from dlkit.search.worker import work
 from dlkit.train.checkpoint import load_checkpoint
 from dlkit.train.loop import Trainer
 from dlkit.train.run import RunFolder
 
+MOST_JOBS = 4  # that are started without being asked for
 Watch = Callable[[list[Trial]], None]  # all trials, each time some may have changed
 
 
@@ -51,9 +53,17 @@ class SearchResult:
 
 def new_folder(definition: Definition, out: str | None) -> Path:
     """`out`, or the next free runs/DATA-search-NUMBER."""
+    require_optuna()
     if out is not None:
         return Path(out)
     return RunFolder.free(f"{Path(definition.config({}).data).stem}-search").path
+
+
+def usual_jobs(folder: SearchFolder) -> int:
+    """Processes worth starting: for most networks that are searched, two trials on a core each are done sooner than one
+    after the other on two; each needs memory for itself."""
+    at_work = folder.definition.config({}).threads or threads.num_threads()
+    return max(1, min(at_work, MOST_JOBS, sum(t.state not in DONE for t in folder.planned())))
 
 
 def search(folder: SearchFolder, jobs: int = 1, watch: Watch = lambda trials: None) -> SearchResult:
@@ -89,7 +99,7 @@ def search(folder: SearchFolder, jobs: int = 1, watch: Watch = lambda trials: No
 def _others(folder: SearchFolder, count: int) -> Iterator[None]:
     """Further processes at work on the same folder, ended with this one."""
     command = [sys.executable, "-m", "dlkit.search", str(folder.path)]
-    running = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(count)]
+    running = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(count)]
     try:
         yield
     except BaseException:

@@ -71,6 +71,7 @@ class SearchFolder:
     @classmethod
     def create(cls, path: Path, definition: Definition) -> SearchFolder:
         """A new search, or the one in `path` if it is the same.  Raises : ConfigError if it is another."""
+        require_optuna()
         definition.first_stage()  # a plan that cannot be made leaves no folder
         with says_why(path):
             path.mkdir(parents=True, exist_ok=True)
@@ -153,6 +154,12 @@ class SearchFolder:
             value = trial.value if trial.state == "complete" else None
             self.study.tell(handle, value, state=states[trial.state])
 
+    def planned(self) -> list[Trial]:
+        """`trials`, once all that can be planned now are."""
+        with _locked(self.path):
+            self._plan()
+            return self.trials()
+
     def unfinished(self) -> bool:
         """Whether any trial waits, is at work in a process that lives, or has still to be planned."""
         with _locked(self.path):
@@ -229,12 +236,19 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _load(path: Path, definition: Definition) -> optuna.Study:
+def require_optuna() -> Any:
+    """Optuna, or ConfigError that says how to get it."""
     try:
         import optuna
-        from sqlalchemy.engine import URL
     except ImportError:
         raise ConfigError('dlkit search needs Optuna, which is not installed: pip install "dlkit[search]"') from None
+    return optuna
+
+
+def _load(path: Path, definition: Definition) -> optuna.Study:
+    optuna = require_optuna()
+    from sqlalchemy.engine import URL
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     pruner: Any = optuna.pruners.NopPruner()
     if definition.method == "halving":
