@@ -211,6 +211,36 @@ def test_when_time_is_up_the_rest_is_a_blur(run, hole):
     np.testing.assert_allclose(late[hole], spread(image, hole)[hole], atol=1e-6)
 
 
+def test_when_time_is_up_on_the_way_to_the_full_size_the_coarse_filling_is_enlarged(run):
+    image, hole = waves((90, 100)).astype(np.float32) / 255, np.zeros((90, 100), bool)
+    hole[15:75, 20:80] = True
+    image[hole] = 0
+    network = net.Network.load(run, Job(weights=run))
+
+    class UpAfterTwoTiles(Job):
+        tiles = 0
+
+        def expired(self):
+            return self.tiles >= 2
+
+    job, seen = UpAfterTwoTiles(), []
+
+    class Counting:
+        reach = network.reach
+
+        def __call__(self, part, inside):
+            job.tiles += 1
+            seen.append(network(part, inside))
+            return seen[-1]
+
+    filled = net.coarse_to_fine(image, hole, Counting(), job)
+    assert [x.shape[:2] for x in seen] == [(23, 25), (45, 50)]
+    half, unknown = net.halved(image, hole)
+    at_once = net.coarse_to_fine(half, unknown, network, Job())
+    np.testing.assert_allclose(filled[hole], net.enlarged(at_once, hole.shape)[hole], atol=1e-5)
+    np.testing.assert_array_equal(filled[~hole], image[~hole])
+
+
 def test_without_weights_it_says_how_to_get_some(hole):
     with pytest.raises(
         ConfigError, match="method 'net' needs a network: give --weights RUN; `dlkit train --task inpaint`"

@@ -77,12 +77,15 @@ class Network:
 
 
 def coarse_to_fine(image: np.ndarray, hole: np.ndarray, network: Network, job: Job, done: float = 0.0) -> np.ndarray:
-    """float32 [H, W, C]; if the time runs out, blurs stand where the network has not been."""
+    """float32 [H, W, C]; if the time runs out, what is coarser stands where the network has not been, or a blur."""
     depth = distance(hole)
     if depth.max() > network.reach and max(hole.shape) > 1:
         coarse = coarse_to_fine(*halved(image, hole), network, job, done)
+        larger = enlarged(coarse, hole.shape)
+        if job.expired():
+            return np.where(hole[..., None], larger, image)
         deep = depth > network.reach
-        image = np.where(deep[..., None], enlarged(coarse, hole.shape), image)
+        image = np.where(deep[..., None], larger, image)
         hole = hole & ~deep
         done = done + (1 - done) / 4  # the coarse image has a quarter of the pixels
     filled = in_tiles(image, hole, network, job, done)
