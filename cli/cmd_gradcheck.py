@@ -217,7 +217,7 @@ def _registry(
     only_list: bool,
     as_json: bool,
 ) -> int:
-    from dlkit.backends import BACKENDS, available_backends
+    from dlkit.backends import BACKENDS, available_backends, current_backend
     from dlkit.gradients import registry
     from dlkit.gradients.ops import DTYPES
     from dlkit.threads import limited
@@ -228,6 +228,7 @@ def _registry(
         return 0
     if backend != "all":
         BACKENDS[backend].kernels()  # an unknown or missing one is said now, not at the first op
+    current_backend()  # nor a wrong DLKIT_BACKEND
     backends = available_backends() if backend == "all" else [backend]
     dtypes = DTYPES if dtype == "both" else (dtype,)
     began, reports = time.perf_counter(), []

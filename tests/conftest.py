@@ -7,6 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+if "PYTEST_XDIST_WORKER_COUNT" in os.environ:  # before anything starts threads: the cores are shared by the workers
+    shared = max((os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"]), 1)
+    os.environ.setdefault("OMP_NUM_THREADS", str(shared))
+
 import numpy as np
 import pytest
 from dlkit.cli.main import run as run_cli

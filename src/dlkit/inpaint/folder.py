@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -107,7 +108,8 @@ def inpaint_folder(todo: Plan, out: Path, settings: Settings) -> Iterator[Outcom
     # A process started afresh: OpenMP's threads do not survive a fork.
     fresh = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, fresh, initializer=leave_interrupts_to_the_parent) as pool:
-        running = {pool.submit(one, task, each): task for task in todo.tasks}
+        with interrupts_later():  # the processes start here
+            running = {pool.submit(one, task, each): task for task in todo.tasks}
         try:
             for future in as_completed(running):
                 yield outcome_of(future, running[future])
@@ -123,6 +125,19 @@ def inpaint_folder(todo: Plan, out: Path, settings: Settings) -> Iterator[Outcom
 def leave_interrupts_to_the_parent() -> None:
     """In each process of the pool: Ctrl-C reaches all of them, and only one should speak."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextmanager
+def interrupts_later() -> Iterator[None]:
+    """Ctrl-C waits for the end of the block; a process that is started in it never sees one, also while it imports."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def one(task: Task, settings: Settings) -> Outcome:
