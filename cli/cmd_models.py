@@ -21,6 +21,6 @@ def command(as_json: bool) -> None:
         print_json({m.name: {"summary": m.summary, "source": m.source, "options": m.options} for m in MODELS.values()})
         return
     for m in sorted(MODELS.values(), key=lambda m: m.name):
-        click.echo(f"{m.name:10s} {m.summary}")
-        click.echo(f"{'':10s} options: {', '.join(m.options) or 'none'}")
-        click.echo(f"{'':10s} source: {m.source}")
+        click.echo(f"{m.name:12s} {m.summary}")
+        click.echo(f"{'':12s} options: {', '.join(m.options) or 'none'}")
+        click.echo(f"{'':12s} source: {m.source}")

@@ -36,4 +36,4 @@ def save(path: Path, rows: list[list[tuple[str, np.ndarray]]]) -> None:
             x += picture.shape[1] + GAP
         y += height
     path.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(path)
+    sheet.save(path, **({"quality": 88} if path.suffix == ".jpg" else {}))

@@ -16,6 +16,7 @@ cdef extern from "dl_pointwise.h" nogil:
         DL_NORM_NONE
         DL_NORM_RELU
         DL_NORM_LEAKY_RELU
+        DL_NORM_RELU6
     enum:
         DL_AXES
     struct dl_box:

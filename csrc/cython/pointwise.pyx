@@ -591,7 +591,7 @@ cdef int norm_activation(object x, object residual, object activation) noexcept:
     if residual is not None and (real(residual) != t or not same(residual, x)):
         return -1
     return (DL_NORM_NONE if activation is None else DL_NORM_RELU if activation == "relu" else
-            DL_NORM_LEAKY_RELU if activation == "leaky_relu" else -1)
+            DL_NORM_RELU6 if activation == "relu6" else DL_NORM_LEAKY_RELU if activation == "leaky_relu" else -1)
 
 
 cdef bint are_rows(object x, object a, object b, object c, object d) noexcept:

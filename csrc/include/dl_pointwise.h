@@ -16,7 +16,7 @@ enum { DL_OK = 0, DL_NO_MEMORY = 1, DL_BAD_LABEL = 2 };
 /* How the two operands of a binary kernel lie: n elements each; the right or left one a number; or a row of c. */
 enum dl_operands { DL_BOTH, DL_NUMBER_RIGHT, DL_NUMBER_LEFT, DL_ROW_RIGHT, DL_ROW_LEFT };
 
-enum dl_norm_activation { DL_NORM_NONE, DL_NORM_RELU, DL_NORM_LEAKY_RELU }; /* `below`: leaky ReLU's slope */
+enum dl_norm_activation { DL_NORM_NONE, DL_NORM_RELU, DL_NORM_LEAKY_RELU, DL_NORM_RELU6 }; /* `below`: leaky ReLU's slope */
 
 struct dl_pool { /* x [n, h, w, c], y [n, oh, ow, c], window [r, s] */
     long n, h, w, c, oh, ow, r, s, stride_h, stride_w, top, left;

@@ -477,14 +477,15 @@ NORMS = [(1, 1), (1, 5), (7, 1), (33, 6), (1000, 16), (1000, 33), (65_536, 16), 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", NORMS)
-@pytest.mark.parametrize("act", [None, "relu", "leaky_relu"])
+@pytest.mark.parametrize("act", [None, "relu", "relu6", "leaky_relu"])
 @pytest.mark.parametrize("added", [False, True])
 def test_batch_norm(shape, added, act, dtype):
     M, C = shape
-    below = {None: 1.0, "relu": 0.0, "leaky_relu": dtype(0.2).item()}[act]
+    below = {None: 1.0, "relu": 0.0, "relu6": 0.0, "leaky_relu": dtype(0.2).item()}[act]
+    raised, top = (4, 6.0) if act == "relu6" else (0, np.inf)
     residual = draw(shape, dtype, 7) if added else None
     x = (rng().standard_normal(shape) * rng(1).uniform(0.5, 2, C) + rng(2).standard_normal(C)).astype(dtype)
-    gamma, beta, eps = rng(3).uniform(0.5, 1.5, C).astype(dtype), draw(C, dtype, 4), 1e-5
+    gamma, beta, eps = rng(3).uniform(0.5, 1.5, C).astype(dtype), draw(C, dtype, 4) + dtype(raised), 1e-5
     y, mean, inv_std = check(norm.batch_norm_forward, x, gamma, beta, residual, eps, act, 0.2)
     x64, g64, b64 = x.astype(np.float64), gamma.astype(np.float64), beta.astype(np.float64)
     mean64, var64 = x64.mean(0), x64.var(0)
@@ -492,10 +493,10 @@ def test_batch_norm(shape, added, act, dtype):
     x_hat = (x64 - mean64) * inv64
     r64 = residual.astype(np.float64) if added else 0
     y64 = g64 * x_hat + b64 + r64
-    slope = np.where(y > 0, 1.0, below)
+    slope = np.where(y > 0, 1.0, below) * (y < top)
     close(mean, mean64, BOUND["batch_norm"], dtype)
     close(inv_std, inv64, BOUND["batch_norm"], dtype)
-    close(y, np.where(y64 > 0, y64, below * y64), BOUND["batch_norm"], dtype)
+    close(y, np.minimum(np.where(y64 > 0, y64, below * y64), top), BOUND["batch_norm"], dtype)
 
     dy = draw(shape, dtype, 5)
     args = (dy, x, y if added else None, gamma, beta, mean, inv_std, act, 0.2, added)
@@ -517,7 +518,7 @@ def test_batch_norm(shape, added, act, dtype):
     var = rng(6).uniform(0.5, 2, C).astype(dtype)
     got = check(norm.batch_norm_inference, x, gamma, beta, mean, var, residual, eps, act, 0.2)
     want = g64 * (x64 - mean.astype(np.float64)) / np.sqrt(var.astype(np.float64) + eps) + b64 + r64
-    close(got, np.where(want > 0, want, below * want), BOUND["batch_norm"], dtype)
+    close(got, np.minimum(np.where(want > 0, want, below * want), top), BOUND["batch_norm"], dtype)
 
 
 def test_batch_norm_statistics_survive_a_large_mean():

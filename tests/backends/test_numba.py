@@ -109,7 +109,7 @@ CALLS = [
     *pools((17, 17), (3, 3), (8, 8, 8, 8)),
     ("adaptive_avg_pool2d_forward", IMAGE, (1, 1)), ("adaptive_avg_pool2d_forward", IMAGE, (4, 5)),
     ("adaptive_avg_pool2d_backward", SMALL, (9, 8)),
-    *(call for act in (None, "relu", "leaky_relu") for r in (None, ROWS[::-1].copy()) for call in norms(act, r)),
+    *(call for act in (None, "relu", "relu6", "leaky_relu") for r in (None, ROWS[::-1].copy()) for call in norms(act, r)),
     *standardized(X, (-1,)), *standardized(IMAGE, (1, 2)), *standardized(IMAGE, (1, 2, 3)),
     *standardized(normal(2, 3, 4, 3, 2), (1, 2, 4)),
     ("upsample_nearest_forward", IMAGE, (2, 3)), ("upsample_nearest_backward", normal(2, 6, 9, 3), (2, 3)),

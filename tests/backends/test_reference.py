@@ -483,11 +483,12 @@ def test_adaptive_avg_pool(rng, size):
 # -- normalisation -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("activation", [None, "relu", "leaky_relu"])
+@pytest.mark.parametrize("activation", [None, "relu", "relu6", "leaky_relu"])
 @pytest.mark.parametrize("added", [False, True])
 def test_batch_norm(rng, activation, added):
     x, dy, residual = frozen(*rng.standard_normal((3, 6, 3)))
-    gamma, beta = frozen(rng.uniform(0.5, 2, 3), rng.standard_normal(3))
+    shift, top = (4.0, 6.0) if activation == "relu6" else (0.0, np.inf)
+    gamma, beta = frozen(rng.uniform(0.5, 2, 3), rng.standard_normal(3) + shift)
     eps = 0.1
 
     def formula(x, gamma, beta, residual=residual):
@@ -498,8 +499,8 @@ def test_batch_norm(rng, activation, added):
             for m in range(6):
                 y[m, c] = gamma[c] * (x[m, c] - mu) / math.sqrt(var + eps) + beta[c]
         y = y + residual if added else y
-        below = {None: 1.0, "relu": 0.0, "leaky_relu": 0.2}[activation]
-        return np.where(y > 0, y, below * y)
+        below = {None: 1.0, "relu": 0.0, "relu6": 0.0, "leaky_relu": 0.2}[activation]
+        return np.minimum(np.where(y > 0, y, below * y), top)
 
     more = residual if added else None
     y, mean, inv_std = frozen(*ref.batch_norm_forward(x, gamma, beta, more, eps, activation, 0.2))

@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 
-from dlkit.inpaint import inpaint
+from dlkit.inpaint import METHODS, Job, inpaint
 from dlkit.inpaint.groups import SIMILAR, WINDOW, Grouping, approximate, similar
+from dlkit.inpaint.mask import distance
+from dlkit.inpaint.methods.low_rank import low_rank
+from dlkit.inpaint.methods.patchmatch import patchmatch
 
 
 def texture(rng, shape=(48, 56)):
@@ -97,3 +100,28 @@ def test_a_deadline_gives_the_best_so_far(rng):
     result = inpaint(image, hole, "nonlocal", timeout=1e-6)
     assert not result.finished
     assert psnr(result.image, image, hole) > 8
+
+
+def test_wide_holes_are_half_of_what_patches_say(rng):
+    """Deep inside the mean of both fillings, at the edge the one of low rank alone."""
+    image = texture(rng, (80, 90))
+    hole = np.zeros(image.shape[:2], bool)
+    hole[30:50, 20:70] = True
+    job = Job(seed=3)
+    known = np.where(hole[..., None], 0, image).astype(np.float32) / 255
+    simple, found = low_rank(known, hole, job), patchmatch(known, hole, Job(seed=3))
+    both = METHODS["nonlocal"].fill(known, hole, Job(seed=3))
+    depth = distance(hole)
+    inner, edge = depth >= 4, hole & (depth <= 2)
+    assert np.allclose(both[inner], (simple[inner] + found[inner]) / 2, atol=1e-6)
+    assert np.allclose(both[edge], simple[edge], atol=1e-6)
+
+
+def test_a_wide_hole_where_no_patch_is_whole(rng):
+    """Every second pixel is missing beside the wide hole: there is nothing to copy, but still a filling."""
+    image = texture(rng, (60, 60))
+    hole = rng.random(image.shape[:2]) < 0.5
+    hole[20:40, 20:40] = True
+    result = inpaint(image, hole, "nonlocal", quality="fast").image
+    assert np.array_equal(result[~hole], image[~hole])
+    assert result[hole].std() > 0

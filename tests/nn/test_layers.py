@@ -47,16 +47,19 @@ def test_batch_norm_running_averages_follow_the_definition(rng):
 
 
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "tanh", None])
+@pytest.mark.parametrize("activation", ["relu", "relu6", "leaky_relu", "tanh", None])
 def test_batch_norm_adds_a_residual_before_its_activation(rng, activation, training):
     fused, plain = (
         nn.BatchNorm2d(3, activation=activation, slope=0.2).train(training),
         nn.BatchNorm2d(3).train(training),
     )
-    x, r = t(rng.standard_normal((5, 4, 4, 3))), t(rng.standard_normal((5, 4, 4, 3)))
+    x, r = t(rng.standard_normal((5, 4, 4, 3))), t(4 * rng.standard_normal((5, 4, 4, 3)))
     y = plain(x) + r
     options = {"slope": 0.2} if activation == "leaky_relu" else {}
-    y = y if activation is None else ops.OPS[activation](y, **options)
+    if activation == "relu6":
+        y = ops.clip(y, 0.0, 6.0)
+    elif activation is not None:
+        y = ops.OPS[activation](y, **options)
     np.testing.assert_allclose(fused(x, r).numpy(), y.numpy(), rtol=1e-5, atol=1e-5)
 
 

@@ -382,6 +382,8 @@ def scaled(x, gamma, beta):
 
 def normed(y, residual, activation, slope):
     y = y if residual is None else y + residual
+    if activation == "relu6":
+        return np.minimum(np.maximum(y, 0), 6)
     return np.where(y > 0, y, slope * y) if activation == "leaky_relu" else ACTIVATION[activation](y)
 
 

@@ -1,4 +1,5 @@
-/* Batch normalisation of x [m, c]: y = f(gamma xhat + beta + residual), where f is nothing, ReLU or leaky ReLU.
+/* Batch normalisation of x [m, c]: y = f(gamma xhat + beta + residual), where f is nothing, ReLU, ReLU6 or leaky
+ * ReLU.
  *
  * Forward: one pass for mean and variance, one that writes y. Statistics are taken of blocks of DL_DEPTH rows about the
  * block's own mean (the second look at the block comes from the L1 cache) and combined in double after Chan, Golub &
@@ -63,12 +64,14 @@ struct S(affine) { /* f numbers each; and the slope of leaky ReLU */
 
 INLINE REAL S(activated)(REAL v, const enum dl_norm_activation act, REAL below) {
     if (act == DL_NORM_LEAKY_RELU) return v > 0 ? v : below * v;
+    if (act == DL_NORM_RELU6) return v <= 0 ? 0 : v >= 6 ? 6 : v;
     return act == DL_NORM_RELU && v <= 0 ? 0 : v;
 }
 
-/* dz, from the sign of z or of y */
+/* dz, from z or y: they are cut off at the same places */
 INLINE REAL S(slope_at)(REAL z, REAL dy, const enum dl_norm_activation act, REAL below) {
     const REAL cut = act == DL_NORM_LEAKY_RELU ? below * dy : 0;
+    if (act == DL_NORM_RELU6) return (z > 0) & (z < 6) ? dy : 0;
     return act == DL_NORM_NONE || z > 0 ? dy : cut;
 }
 
@@ -77,6 +80,7 @@ INLINE REAL S(slope_at)(REAL z, REAL dy, const enum dl_norm_activation act, REAL
     do {                                                                   \
         if ((act) == DL_NORM_NONE) f(__VA_ARGS__, DL_NORM_NONE);           \
         else if ((act) == DL_NORM_RELU) f(__VA_ARGS__, DL_NORM_RELU);      \
+        else if ((act) == DL_NORM_RELU6) f(__VA_ARGS__, DL_NORM_RELU6);    \
         else f(__VA_ARGS__, DL_NORM_LEAKY_RELU);                           \
     } while (0)
 

@@ -194,7 +194,7 @@ class Kernels(Protocol):
     ) -> tuple[Array, Array, Array]: ...
     #   x, residual [M, C] -> y = activation(z) [M, C], z = gamma * (x - mean) * inv_std + beta + residual,
     #   mean [C], inv_std [C]; biased variance, inv_std = 1 / sqrt(var + eps);
-    #   activation None, "relu" or "leaky_relu", whose slope below 0 is `slope` >= 0
+    #   activation None, "relu", "relu6" or "leaky_relu", whose slope below 0 is `slope` >= 0
     def batch_norm_backward(
         self,
         dy: Array,

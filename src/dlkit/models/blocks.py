@@ -45,7 +45,8 @@ class ConvNorm(nn.Module):
         eps: float = 1e-5,
     ):
         r, s = pair(kernel, "kernel")
-        around = (r // 2, r // 2, s // 2, s // 2) if padding is None else padding
+        half = r // 2 if r == s else (r // 2, r // 2, s // 2, s // 2)
+        around = half if padding is None else padding
         self.conv = nn.Conv2d(channels_in, channels, (r, s), stride, around, groups=groups, bias=False)
         self.bn = nn.BatchNorm2d(channels, eps, activation=activation)
 

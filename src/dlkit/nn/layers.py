@@ -163,16 +163,12 @@ class ConvTranspose2d(Module):
         return ops.conv_transpose2d(x, self.weight, self.bias, **self.geometry)
 
 
-def _relu6(x: Tensor) -> Tensor:
-    return ops.clip(x, 0.0, 6.0)
-
-
 class BatchNorm2d(Module):
     """Batch normalisation over all axes but the last; the same class serves [N, C] and [N, H, W, C].
 
     momentum : weight of the newest batch in the running averages (0.1), whose variance is the unbiased one.
-    activation : name of an activation, or "relu6", min(max(x, 0), 6); "relu" and "leaky_relu" (with `slope` below 0) are
-    computed in the same pass.
+    activation : name of an activation, or "relu6", min(max(x, 0), 6); "relu", "relu6" and "leaky_relu" (with `slope` below
+    0) are computed in the same pass.
     `layer(x, residual)` adds the residual before the activation, in the same pass too.
     """
 
@@ -190,8 +186,8 @@ class BatchNorm2d(Module):
         self.running_var = Buffer(np.ones(channels, np.float32))
         self.eps, self.momentum = eps, momentum
         self.activation = activation
-        fused = activation if activation in ("relu", "leaky_relu") else None
-        self._after = None if activation in (None, fused) else _relu6 if activation == "relu6" else ops.OPS[activation]
+        fused = activation if activation in ("relu", "relu6", "leaky_relu") else None
+        self._after = None if activation in (None, fused) else ops.OPS[activation]
         self._options: dict[str, Any] = {"eps": eps, "activation": fused, "slope": slope}
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:

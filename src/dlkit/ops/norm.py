@@ -21,9 +21,9 @@ def _rows(x: tuple) -> tuple[int, int]:
 
 
 def _fused(eps: float, activation: str | None, slope: float) -> dict:
-    if activation not in (None, "relu", "leaky_relu"):
+    if activation not in (None, "relu", "relu6", "leaky_relu"):
         raise ConfigError(
-            f"activation {activation!r} cannot be fused with batch norm; expected 'relu', 'leaky_relu' or None"
+            f"activation {activation!r} cannot be fused with batch norm; expected 'relu', 'relu6', 'leaky_relu' or None"
         )
     if not slope >= 0:
         raise ConfigError(f"slope (={slope}) must not be negative, or the sign of y would not tell where x was cut off")
@@ -48,7 +48,7 @@ def _as_rows(k, rows: tuple, *arrays):
 class batch_norm:
     """Training mode. Returns (y, mean, inv_std); the last two are plain arrays for running averages.
 
-    residual : added before the activation f, which is None, "relu" or "leaky_relu" with `slope` below 0.
+    residual : added before the activation f, which is None, "relu", "relu6" (cut off above 6) or "leaky_relu" with `slope` below 0.
     """
 
     onnx = "BatchNormalization"
@@ -71,8 +71,8 @@ class batch_norm:
         n = rng.standard_normal
         relu, leaky = {"activation": "relu"}, {"activation": "leaky_relu", "slope": 0.2}
 
-        def clear(c):  # γ x̂ is small beside β: no element near the kink
-            return 0.2 * n(c), np.resize([2.0, -2.0], c)
+        def clear(c, *levels):  # γ x̂ is small beside β: no element near a kink
+            return 0.2 * n(c), np.resize(levels or [2.0, -2.0], c)
 
         return [
             Sample((n((6, 3)), n(3), n(3))),
@@ -84,6 +84,8 @@ class batch_norm:
             Sample((n((2, 3, 4)), n(4), n(4), n((2, 3, 4)))),
             Sample((n((5, 3, 2)), *clear(2), 0.1 * n((5, 3, 2))), relu),
             Sample((n((4, 33)), *clear(33), 0.1 * n((4, 33))), leaky),
+            Sample((n((4, 3, 5)), *clear(5, 3.0, 9.0, -3.0)), {"activation": "relu6"}),
+            Sample((n((5, 3, 3)), *clear(3, 3.0, 9.0, -3.0), 0.1 * n((5, 3, 3))), {"activation": "relu6"}),
         ]
 
     def errors():
@@ -151,6 +153,7 @@ class batch_norm_inference:
             Sample((0.1 * n((4, 2)), 0.2 * n(2), far, *statistics(2)), relu),
             Sample((n((4, 3)), n(3), n(3), *statistics(3), n((4, 3)))),
             Sample((0.1 * n((4, 2)), 0.2 * n(2), far, *statistics(2), 0.1 * n((4, 2))), leaky),
+            Sample((0.1 * n((4, 2)), 0.2 * n(2), 2 * far + 1, *statistics(2)), {"activation": "relu6"}),
         ]
 
     def errors():
@@ -173,6 +176,8 @@ class batch_norm_inference:
             dz = k.relu_backward(dy, y)
         elif activation == "leaky_relu":
             dz = k.leaky_relu_backward(dy, y, slope)  # y has the sign of z
+        elif activation == "relu6":
+            dz = k.where(k.greater(6.0, y), k.relu_backward(dy, y), 0.0)
         inv_std = k.divide(1.0, k.sqrt(k.add(var, eps)))
         axes = tuple(range(len(x.shape) - 1))
         x_hat = k.multiply(k.subtract(x, mean), inv_std) if needs[1] else None

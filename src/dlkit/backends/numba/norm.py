@@ -17,12 +17,12 @@ __all__ = [
     "standardize_forward",
 ]
 
-ACTIVATIONS = (None, "relu", "leaky_relu")
+ACTIVATIONS = (None, "relu", "leaky_relu", "relu6")
 
 
 @jit
 def cut_off(v, activation, slope):
-    """What is left of v below 0; `activation` is an index into ACTIVATIONS."""
+    """What is left of v where f cuts it off; `activation` is an index into ACTIVATIONS."""
     return type(v)(slope * v if activation == 2 else 0)
 
 
@@ -48,17 +48,20 @@ def normalize_rows(x, mean, scale, beta, residual, activation, slope, y):
             v = scale[c] * (x[m, c] - mean[c]) + beta[c]
             if residual.size:
                 v += residual[m, c]
+            if activation == 3 and v > 6:
+                v = type(v)(6)
             y[m, c] = v if activation == 0 or not v <= 0 else cut_off(v, activation, slope)
 
 
 @kernel
 def slopes(dy, x, y, mean, scale, beta, activation, slope, dz):
-    """dz from the sign of y, or without y [0, 0] of z = scale (x - mean) + beta"""
+    """dz from y, or without y [0, 0] from z = scale (x - mean) + beta"""
     M, C = x.shape
     for m in prange(M):
         for c in range(C):
             z = y[m, c] if y.size else scale[c] * (x[m, c] - mean[c]) + beta[c]
-            dz[m, c] = dy[m, c] if z > 0 else cut_off(dy[m, c], activation, slope)
+            inside = z > 0 and (activation != 3 or z < 6)
+            dz[m, c] = dy[m, c] if inside else cut_off(dy[m, c], activation, slope)
 
 
 @kernel

@@ -19,11 +19,15 @@ def affine(x, gamma, beta, mean, inv_std, residual):
 
 def finish(z, activation, slope):
     """f(z) for batch norm's activations."""
-    return leaky_relu(z, slope) if activation == "leaky_relu" else relu(z) if activation == "relu" else z
+    if activation == "leaky_relu":
+        return leaky_relu(z, slope)
+    return np.minimum(relu(z), 6) if activation == "relu6" else relu(z) if activation == "relu" else z
 
 
 def finish_backward(dy, z, activation, slope):
-    """f'(z) dy; y = f(z) has the sign of z and serves as well."""
+    """f'(z) dy; y = f(z) is cut off where z is and serves as well."""
+    if activation == "relu6":
+        return np.where((z > 0) & (z < 6), dy, 0)
     if activation == "leaky_relu":
         return leaky_relu_backward(dy, z, slope)
     return relu_backward(dy, z) if activation == "relu" else dy

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from dlkit.errors import DataError
 from dlkit.inpaint.groups import Grouping
 from dlkit.inpaint.mask import distance
 from dlkit.inpaint.method import Job, method
@@ -38,7 +39,10 @@ def nonlocal_(image: np.ndarray, hole: np.ndarray, job: Job) -> np.ndarray:
     simple = low_rank(image, hole, replace(job, progress=lambda fraction: job.progress(0.6 * fraction)))
     if job.expired():
         return simple
-    found = patchmatch(image, hole, replace(job, progress=lambda fraction: job.progress(0.6 + 0.4 * fraction)))
+    try:
+        found = patchmatch(image, hole, replace(job, progress=lambda fraction: job.progress(0.6 + 0.4 * fraction)))
+    except DataError:  # no whole patch is left to copy
+        return simple
     share = FOUND * np.clip(depth / THIN - 1, 0, 1)[..., None].astype(np.float32)
     return (1 - share) * simple + share * found
 

@@ -142,6 +142,10 @@ class Writer:
             return y
         if activation == "leaky_relu":
             return self.node("LeakyRelu", [y], alpha=slope)
+        if activation == "relu6":
+            return self.node(
+                "Clip", [y, self.constant(np.array(0, np.float32)), self.constant(np.array(6, np.float32))]
+            )
         return self.node({"relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid"}[activation], [y])
 
     def axis(self, axis: int, form: str) -> int:
