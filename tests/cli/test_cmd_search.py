@@ -93,3 +93,28 @@ def test_without_optuna_the_extra_is_named(tmp_path, dlkit, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     one_line(dlkit("search", "--model", "mlp", "--out", tmp_path / "s"), 2, 'pip install "dlkit[search]"')
     assert not list(tmp_path.iterdir())
+
+
+def test_a_search_is_gone_on_with_from_elsewhere(tmp_path, dlkit, monkeypatch):
+    (tmp_path / "net.py").write_text(
+        "from dlkit import nn\n"
+        "def build(input_shape, classes):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(64, classes))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    arguments = ("--model", "net.py:build", "--epochs", 1, "--trials", 1, "--out", "s")
+    assert dlkit("search", *arguments).code == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert dlkit("search", "--resume", tmp_path / "s", "--trials", 2).code == 0
+
+
+@pytest.mark.slow
+def test_twenty_trials_on_the_digits_find_a_good_network(tmp_path, dlkit, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = dlkit("search", "--jobs", 2, "--json")
+    assert done.code == 0, done.err
+    found = json.loads(done.out)
+    assert len(found["trials"]) == 20
+    assert found["best"]["value"] >= 0.985
+    assert found["test"]["test_accuracy"] >= 0.98

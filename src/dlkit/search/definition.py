@@ -9,6 +9,8 @@ from typing import Any
 
 from dlkit.data.names import KNOWN
 from dlkit.errors import ConfigError
+from dlkit.models import MODELS
+from dlkit.models.user import is_user_model
 from dlkit.registry import nearest
 from dlkit.search import plan
 from dlkit.search.space import Choice, Numbers, Range, Space
@@ -44,9 +46,10 @@ class Definition:
         Raises : ConfigError.
         """
         fixed = {k: v for k, v in values.items() if k not in TABLES}
-        for name in ("data", "dev_data", "test_data", "from_model"):  # the search may be gone on with from elsewhere
-            if isinstance(path := fixed.get(name), str) and path not in KNOWN and Path(path).exists():
-                fixed[name] = str(Path(path).absolute())
+        for name in ("data", "dev_data", "test_data", "from_model", "model"):  # it may be gone on with from elsewhere
+            what = fixed.get(name)
+            if isinstance(what, str) and what not in MODELS:
+                fixed[name] = _absolute(what)
         config = TrainConfig.from_dict(fixed, where)
         fixed = {name: config.to_dict()[name] for name in fixed if name != "out"}
         table = values["search"] if "search" in values else default_space(config, fixed)
@@ -132,6 +135,15 @@ class Definition:
         import tomli_w
 
         return tomli_w.dumps(self.to_dict())
+
+
+def _absolute(what: str) -> str:
+    """A path (of a user's network `path:function`) from the root; a name as it is."""
+    path, function = what, ""
+    if is_user_model(what):
+        path, colon, name = what.rpartition(":")
+        function = colon + name
+    return what if path in KNOWN or not Path(path).exists() else f"{Path(path).absolute()}{function}"
 
 
 def _table(table: Any, where: str) -> dict[str, Any]:
