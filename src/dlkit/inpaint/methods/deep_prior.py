@@ -25,12 +25,12 @@ class Size:
     iterations: int
 
 
-SIZES = {"fast": Size(16, 32, 1000), "normal": Size(32, 64, 1500), "best": Size(64, 64, 5000)}
+SIZES = {"fast": Size(16, 16, 1000), "normal": Size(32, 32, 1800), "best": Size(64, 64, 5000)}
 SCALES = 5
 INPUT_CHANNELS = 32
 INPUT = 0.1  # the input is uniform in 0..0.1
 JITTER = 0.03  # standard deviation of what is added to it, another in each iteration
-RATE = 0.01
+RATE, LAST_RATE = 0.01, 0.0005  # of Adam, along half a cosine
 MEMORY = 0.98  # how much of the mean of its drawings each iteration keeps
 HELD_BACK = 0.03  # share of the known pixels that say when to stop
 LOOK = 25  # iterations between two looks at them
@@ -62,8 +62,8 @@ def deep_prior(image: np.ndarray, hole: np.ndarray, job: Job) -> np.ndarray:
 def fitted(image: np.ndarray, hole: np.ndarray, job: Job) -> np.ndarray:
     """float32 [H, W, C]: the drawing that comes nearest to the pixels held back."""
     size = SIZES[job.quality]
-    iterations = job.iterations or size.iterations
     prior = Prior(image, hole, size, job)
+    iterations = job.iterations or size.iterations
     lowest, best = np.inf, image
     for turn in range(1, iterations + 1):
         prior.iterate()
@@ -83,6 +83,7 @@ class Prior:
     def __init__(self, image: np.ndarray, hole: np.ndarray, size: Size, job: Job) -> None:
         H, W, C = image.shape
         self.image, self.job = image, job
+        self.planned = job.iterations or size.iterations
         with random.using(job.rng):
             scales = min(SCALES, max(min(H, W).bit_length() - 2, 1))  # the smallest has some pixels left
             self.network = Hourglass(
@@ -116,6 +117,8 @@ class Prior:
         y = self.network(Tensor(moved, device=self.job.device))
         error = y - self.target
         loss = (error * error * self.weight).sum()
+        share = min(self.turns / self.planned, 1)
+        self.optimizer.lr = LAST_RATE + (RATE - LAST_RATE) * (1 + np.cos(np.pi * share)) / 2
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
