@@ -21,7 +21,7 @@ from inpainting import sheet
 from inpainting.masks import MASKS, mask_of
 from inpainting.measures import gradient_ratio, psnr, sliced_wasserstein
 from inpainting.peers import PEERS, available
-from PIL import Image
+from PIL import Image, ImageOps
 
 from dlkit.inpaint import METHODS, QUALITIES, inpaint
 
@@ -36,6 +36,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--skip", type=int, default=0, help="begin with another photo: other ones for tuning")
     parser.add_argument("--files", type=Path, nargs="+", help="these photos instead")
     parser.add_argument("--size", type=int, default=256, help="side of the square cut from the middle; 0: whole photos")
+    parser.add_argument(
+        "--resize", type=int, help="instead of cutting: the largest square in the middle, reduced to this"
+    )
     parser.add_argument("--grey", action="store_true", help="turn the photos grey")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quality", choices=QUALITIES, default="normal")
@@ -55,12 +58,16 @@ def photos(options: argparse.Namespace) -> dict[str, np.ndarray]:
     if not paths:
         every = sorted((options.data / "bsd68").glob("*.jpg"))
         paths = every[options.skip :: max(len(every) // options.photos, 1)][: options.photos]
-    return {path.stem: cut(np.asarray(opened(path, options.grey)), options.size) for path in paths}
+    return {path.stem: cut(np.asarray(opened(path, options)), 0 if options.resize else options.size) for path in paths}
 
 
-def opened(path: Path, grey: bool) -> Image.Image:
+def opened(path: Path, options: argparse.Namespace) -> Image.Image:
     image = Image.open(path)
-    return image.convert("L") if grey or image.mode == "L" else image.convert("RGB")
+    image = image.convert("L") if options.grey or image.mode == "L" else image.convert("RGB")
+    if options.resize:
+        size = (options.resize, options.resize)
+        image = ImageOps.fit(image, size, Image.Resampling.LANCZOS)
+    return image
 
 
 def cut(image: np.ndarray, size: int) -> np.ndarray:

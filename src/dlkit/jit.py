@@ -13,6 +13,7 @@ Importing this module imports Numba (0.4 s) and compiles nothing.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import importlib
@@ -26,6 +27,7 @@ from typing import Any
 import numba
 from numba.core import event
 
+from dlkit.errors import ConfigError
 from dlkit.threads import apply_to_numba
 
 PARALLEL = 100_000  # simple operations, some 30 µs: less is not worth waking threads for
@@ -41,7 +43,8 @@ if settings.THREADING_LAYER == "default":
     else:
         settings.THREADING_LAYER = "omp"
 
-apply_to_numba()  # a number of threads asked for before Numba was there
+with contextlib.suppress(ConfigError):  # a wrong OMP_NUM_THREADS is said by who sets the threads, and by dlkit doctor
+    apply_to_numba()  # a number of threads asked for before Numba was there
 
 
 @functools.cache

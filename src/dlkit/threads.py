@@ -65,9 +65,7 @@ def apply_to_numba() -> None:
 
         limit: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
         numba.set_num_threads(min(wanted, limit))
-        _apply_to_native(
-            wanted
-        )  # they share one OpenMP runtime, which Numba sets to all cores when it starts its threads
+        _apply_to_native(wanted)  # Numba, starting its threads, sets the OpenMP runtime that both use to all cores
 
 
 def _apply_to_native(n: int) -> None:
