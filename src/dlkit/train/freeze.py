@@ -10,12 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dlkit.backends.meta import MetaArray
 from dlkit.errors import ConfigError
 from dlkit.nn import Module, Parameter, Sequential, observe_modules
+from dlkit.nn.summary import run_on_shapes
 from dlkit.registry import nearest
-from dlkit.tape import no_grad
-from dlkit.tensor import Tensor
 
 if TYPE_CHECKING:
     from dlkit.onnx.module import GraphModule
@@ -50,14 +48,7 @@ def _parameters_by_use(model: Module, input_shape: tuple[int, ...]) -> list[str]
         own = [value for value in vars(module).values() if isinstance(value, Parameter)]
         found.update((names[id(p)], None) for p in own)
 
-    modes = [(m, m.training) for m in model.modules()]
-    model.train()  # auxiliary heads are used then only
-    try:
-        with no_grad(), observe_modules(on_module):
-            model(Tensor.wrap(MetaArray((2, *input_shape)), "meta"))
-    finally:
-        for module, mode in modes:
-            module.training = mode
+    run_on_shapes(model, input_shape, (), observe_modules(on_module))
     return list(dict.fromkeys([*found, *names.values()]))
 
 

@@ -18,10 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from dlkit.backends.meta import MetaArray
 from dlkit.errors import CheckpointError
 from dlkit.nn import BatchNorm2d, Conv2d, Dropout, Flatten, Linear, Module, observe_modules
-from dlkit.tape import no_grad
+from dlkit.nn.summary import run_on_shapes
 from dlkit.tensor import Tensor
 
 Tensors = dict[str, np.ndarray]
@@ -87,14 +86,7 @@ def flattened_inputs(model: Module, input_shape: tuple[int, ...]) -> dict[str, t
         elif isinstance(module, Linear) and id(inputs[0]) in images:
             found[names[id(module)]] = images[id(inputs[0])][1]
 
-    modes = [(m, m.training) for m in model.modules()]
-    model.train()  # auxiliary heads are used then only
-    try:
-        with no_grad(), observe_modules(on_module):
-            model(Tensor.wrap(MetaArray((2, *input_shape)), "meta"))
-    finally:
-        for module, mode in modes:
-            module.training = mode
+    run_on_shapes(model, input_shape, (), observe_modules(on_module))
     return found
 
 
