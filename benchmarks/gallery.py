@@ -33,6 +33,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=320, help="longest side in pixels")
     parser.add_argument("--only", default="kate,library,vase,barbara")
     parser.add_argument("--methods", default="auto," + ",".join(METHODS.names()))
+    parser.add_argument("--fast", default="deep-prior", help="methods with --quality fast")
     parser.add_argument("--weights", help="run folder for the method net, which is left out without")
     return parser.parse_args()
 
@@ -67,11 +68,14 @@ def main() -> None:
         for method in methods:
             began = time.perf_counter()
             try:
-                result = inpaint(damaged, hole, method, weights=options.weights if method == "net" else None)
+                weights = options.weights if method == "net" else None
+                quality = "fast" if method in options.fast.split(",") else "normal"
+                result = inpaint(damaged, hole, method, quality=quality, weights=weights)
             except DataError as error:  # patchmatch among scattered pixels
                 print(f"{name:>8} {error}")
                 continue
             title = method if result.method == method else f"{method}: {result.method}"
+            title += ", fast" if quality == "fast" else ""
             title += f" {psnr(result.image, image, hole):.1f} dB" if known else ""
             print(f"{name:>8} {title:32} {time.perf_counter() - began:7.1f} s", flush=True)
             cells.append((title, result.image))
