@@ -178,7 +178,7 @@ def test_abandoning_stops_the_threads(options, way):
         else:
             del batches
     assert ours() == []
-    assert time.perf_counter() - begun < 1
+    assert time.perf_counter() - begun < 5  # seconds; gc alone takes one on a busy machine
     assert settled(source) <= 1 + data.prefetch
 
 
