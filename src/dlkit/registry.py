@@ -13,7 +13,8 @@ T = TypeVar("T")
 
 def nearest(word: str, known: list[str]) -> str:
     """ " (did you mean 'x'?)" or "", to put behind an error about an unknown name."""
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    longer = [name for name in known if word and name.startswith(word)]
+    close = difflib.get_close_matches(word, longer or known, n=1, cutoff=0.5)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 

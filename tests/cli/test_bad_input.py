@@ -33,7 +33,7 @@ def unknown_data(tmp_path):
 
 
 def unknown_model(tmp_path):
-    return ["--model", "resnet2"], 2, "did you mean 'resnet"
+    return ["--model", "resnet2"], 2, "did you mean 'resnet20'"
 
 
 def truncated_gzip(tmp_path):
