@@ -8,6 +8,7 @@ import pytest
 from dlkit import Tensor, nn, random
 from dlkit.models import MODELS, build_model
 from dlkit.nn.summary import run_on_shapes, summarize
+from dlkit.onnx import export, load
 from dlkit.ops.op import observe
 
 # name, options, pixels each way, classes, parameters, billions of multiply-adds in convolutions and linear layers
@@ -142,9 +143,6 @@ def test_small_images_keep_more_pixels(name, small, large):
 
 @pytest.mark.parametrize("name", ZOO)
 def test_exported_networks_answer_alike(name, tmp_path):
-    pytest.importorskip("onnx")
-    from dlkit.onnx import export, load
-
     side = MODELS[name].smallest
     with random.using(np.random.default_rng(1)):
         model = build_model(name, (side, side, 3), 5, **MODELS[name].shrunk).eval()

@@ -4,11 +4,8 @@ import numpy as np
 import pytest
 
 from dlkit import Tensor, nn, ops
-
-onnx = pytest.importorskip("onnx")
-
-from dlkit.onnx import export, load  # noqa: E402
-from dlkit.onnx.export import export_model  # noqa: E402
+from dlkit.onnx import export, load
+from dlkit.onnx.export import export_model
 
 
 def test_two_inputs_and_named_outputs(rng, tmp_path):

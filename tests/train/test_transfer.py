@@ -12,6 +12,7 @@ from dlkit.data import ArraySource, Dataset
 from dlkit.errors import CheckpointError, ConfigError
 from dlkit.models import build_model
 from dlkit.train import RunFolder, TrainConfig, Trainer
+from dlkit.train.export import export_run
 from dlkit.train.freeze import Freezing, head_of, parts_of
 from dlkit.train.loop import Silent
 
@@ -315,9 +316,6 @@ def test_the_backbone_has_a_rate_of_its_own(run, tmp_path):
 
 
 def test_an_imported_network_is_frozen_too(run, tmp_path):
-    pytest.importorskip("onnx")
-    from dlkit.train.export import export_run
-
     file = tmp_path / "net.onnx"
     export_run(str(run), str(file))
     options = {"from_model": str(file), "lr": 0.05}
