@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -38,7 +39,7 @@ _PARAMETERS = """
     After `fit`: network_ (a dlkit.nn.Module), loss_curve_ (mean loss of each epoch), n_features_in_"""
 
 
-class _Network(BaseEstimator):
+class _Network(BaseEstimator, ABC):
     """What classifier and regressor share. Subclasses give `_targets`, `_outputs` and `_losses`."""
 
     _numeric: bool  # whether y is made of numbers
@@ -86,18 +87,18 @@ class _Network(BaseEstimator):
 
     # -- what the two differ in ------------------------------------------------------------------------------------
 
+    @abstractmethod
     def _targets(self, y: np.ndarray) -> np.ndarray:
         """What the loss compares the network's output with: one entry or row for each example."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _outputs(self) -> int:
         """How many numbers the network makes of one example."""
-        raise NotImplementedError
 
     @staticmethod
+    @abstractmethod
     def _losses(output: Tensor, target: np.ndarray) -> Tensor:
         """The loss of each example."""
-        raise NotImplementedError
 
     # -- learning --------------------------------------------------------------------------------------------------
 
