@@ -21,8 +21,9 @@ class Augment:
     """What to vary, each picture by its own draw; applied in this order:
 
     flip     mirror left-right with probability 1/2
-    crop     pad this many zero pixels on every side, cut the old size out at a random place
-             (He et al. 2016, "Deep Residual Learning", 4.2)
+    crop     pad this many pixels on every side, cut the old size out at a random place (He et al. 2016, "Deep
+             Residual Learning", 4.2); the padding mirrors the picture, for black borders would be part of the batch
+             statistics that the network normalises by, and whole pictures have none
     rotate   turn about the centre by up to this many degrees either way (positive: anticlockwise)
     scale    enlarge about the centre by 1 ± this fraction
     shift    move by up to this fraction of the height and of the width
@@ -162,26 +163,17 @@ def _compiled(kernel: Any) -> Any:
 
 
 def _flip_crop(x: Any, mirror: Any, corner: Any, out: Any) -> None:
-    """out[b,i,j] = x[b, i + corner[b,0], j + corner[b,1]], x mirrored first where mirror[b]; else 0."""
+    """out[b,i,j] = x[b, i + corner[b,0], j + corner[b,1]], x mirrored first where mirror[b], and at its edges."""
     B, H, W, C = x.shape
     for b in range(B):
-        down, along = corner[b, 0], corner[b, 1]
         for i in range(H):
-            y = i + down
-            if y < 0 or y >= H:
-                out[b, i] = 0
-                continue
-            first, last = max(0, -along), min(W, W - along)
-            out[b, i, :first] = 0
-            out[b, i, last:] = 0
-            if mirror[b]:
-                for j in range(first, last):
-                    for c in range(C):
-                        out[b, i, j, c] = x[b, y, W - 1 - along - j, c]
-            else:
-                for j in range(first, last):
-                    for c in range(C):
-                        out[b, i, j, c] = x[b, y, j + along, c]
+            y = H - 1 - abs(H - 1 - abs(i + corner[b, 0]))
+            for j in range(W):
+                along = W - 1 - abs(W - 1 - abs(j + corner[b, 1]))
+                if mirror[b]:
+                    along = W - 1 - along
+                for c in range(C):
+                    out[b, i, j, c] = x[b, y, along, c]
 
 
 def _warp(x: Any, maps: Any, out: Any) -> None:
