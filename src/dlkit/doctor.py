@@ -62,7 +62,7 @@ def diagnose() -> Diagnosis:
         if not native["openmp"]:
             problems.append(
                 "the kernels were built without OpenMP and use one thread; install a compiler with OpenMP "
-                "and run pip install --force-reinstall dlkit"
+                "and run pip install --force-reinstall . in its folder"
             )
     else:
         problems.append(

@@ -125,7 +125,7 @@ class TrainConfig:
     activation: str | None = _option(None, "Activation of the hidden layers.", "model", ACTIVATIONS, tasks=CLASSIFY)
     pool: str | None = _option(None, "Pooling of lenet5.", "model", ("average", "max"), tasks=CLASSIFY)
     dropout: float | None = _option(None, "Probability that a unit is dropped while training.", "model", tasks=CLASSIFY)
-    batch_norm: bool | None = _option(None, "Batch normalisation in mlp and vgg.", "model", tasks=CLASSIFY)
+    batch_norm: bool | None = _option(None, "Batch normalisation in mlp, vgg and unet.", "model", tasks=CLASSIFY)
     init: str | None = _option(None, "Initial weights.", "model", INITS.names, tasks=CLASSIFY)
 
     crop_size: int = _option(64, "Side of the crops to learn filling from.", "inpaint", tasks=INPAINT)
