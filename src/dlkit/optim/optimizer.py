@@ -134,7 +134,7 @@ def _scales(parameters: Parameters, lr: float) -> list[tuple[Parameter, float]]:
     return list(out.values())
 
 
-def _check_share(name: str, value: float) -> float:
+def check_share(name: str, value: float) -> float:
     if not 0 <= value < 1:
         raise ConfigError(f"{name} (={value}) must be at least 0 and below 1")
     return value
@@ -152,7 +152,7 @@ class SGD(Optimizer):
         weight_decay: float = 0.0,
     ):
         super().__init__(parameters, lr, weight_decay)
-        self.momentum, self.nesterov = _check_share("momentum", momentum), nesterov
+        self.momentum, self.nesterov = check_share("momentum", momentum), nesterov
         self.slots = ("velocity",) if momentum else ()
 
     def update(self, k, ps, gs, state, lr, weight_decays, t):
@@ -172,7 +172,7 @@ class RMSprop(Optimizer):
         weight_decay: float = 0.0,
     ):
         super().__init__(parameters, lr, weight_decay)
-        self.rho, self.eps, self.momentum = _check_share("rho", rho), eps, _check_share("momentum", momentum)
+        self.rho, self.eps, self.momentum = check_share("rho", rho), eps, check_share("momentum", momentum)
         self.slots = ("square", "velocity") if momentum else ("square",)
 
     def update(self, k, ps, gs, state, lr, weight_decays, t):
@@ -197,7 +197,7 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
     ):
         super().__init__(parameters, lr, weight_decay)
-        self.betas, self.eps = (_check_share("beta1", betas[0]), _check_share("beta2", betas[1])), eps
+        self.betas, self.eps = (check_share("beta1", betas[0]), check_share("beta2", betas[1])), eps
 
     def update(self, k, ps, gs, state, lr, weight_decays, t):
         k.adam_step(ps, gs, state["m"], state["v"], lr, *self.betas, self.eps, weight_decays, self.decoupled, t)

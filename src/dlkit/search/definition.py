@@ -161,7 +161,7 @@ def _table(table: Any, where: str) -> dict[str, Any]:
 def default_space(config: TrainConfig, fixed: dict[str, Any]) -> dict[str, Any]:
     """What is worth varying where nothing else is asked for: learning rate, batch size, regularisation and, of the
     networks for which a range is known, the size; without what is fixed. As a `[search]` table."""
-    gentle = config.optimizer in ("adam", "adamw", "rmsprop")
+    gentle = config.optimizer in ("adam", "adamw", "muon", "rmsprop")
     ranges: dict[str, Range] = {
         "lr": Numbers(0.0005, 0.02, log=True) if gentle else Numbers(0.005, 0.5, log=True),
         "batch_size": Numbers(16, 128, log=True, integer=True),

@@ -140,7 +140,7 @@ class TrainConfig:
     lr: float | None = _option(
         None, "Learning rate (default: the optimiser's own; 0.003 for adam in one_cycle).", "training"
     )
-    momentum: float | None = _option(None, "Momentum of momentum, nesterov and rmsprop.", "training")
+    momentum: float | None = _option(None, "Momentum of momentum, nesterov, rmsprop and muon.", "training")
     weight_decay: float = _option(0.0, "L2 regularisation as weight decay, on weights only.", "training")
     l2: float = _option(0.0, "L2 regularisation as a term of the loss, l2/2 · Σ w².", "training")
     schedule: str = _option("one_cycle", "Learning rate over time.", "training", SCHEDULES.names)
@@ -288,10 +288,10 @@ class TrainConfig:
         elif self.schedule == "one_cycle" and self.optimizer in ("adam", "adamw"):
             options["lr"] = 3e-3  # a peak that lasts for a moment may be higher than a rate that stays
         if self.momentum is not None:
-            if self.optimizer not in ("momentum", "nesterov", "rmsprop"):
+            if self.optimizer not in ("momentum", "nesterov", "rmsprop", "muon"):
                 raise ConfigError(
                     f"momentum was given, but optimizer {self.optimizer!r} has none; "
-                    "it is an option of momentum, nesterov and rmsprop"
+                    "it is an option of momentum, nesterov, rmsprop and muon"
                 )
             options["momentum"] = self.momentum
         return options
