@@ -34,7 +34,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--mask", default="random")
     parser.add_argument("--quality", choices=QUALITIES, default="normal")
     parser.add_argument("--minutes", type=float, default=20)
-    parser.add_argument("--iterations", type=int, help="at most so many")
+    parser.add_argument("--iterations", type=int, help="plan for so many, and stop there")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("deep-prior.png"), help="picture of the curve")
@@ -52,7 +52,9 @@ def whole(drawn: np.ndarray, truth: np.ndarray, hole: np.ndarray) -> float:
 
 def curve(truth: np.ndarray, hole: np.ndarray, options: argparse.Namespace) -> list[dict]:
     known = np.where(hole[..., None], np.float32(0), truth)
-    prior = Prior(known, hole, SIZES[options.quality], Job(options.quality, options.seed))
+    prior = Prior(
+        known, hole, SIZES[options.quality], Job(options.quality, options.seed, iterations=options.iterations)
+    )
     rows: list[dict] = []
     began, spent = time.monotonic(), 0.0
     while spent < 60 * options.minutes and prior.turns < (options.iterations or np.inf):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, replace
 
@@ -30,7 +31,8 @@ SCALES = 5
 INPUT_CHANNELS = 32
 INPUT = 0.1  # the input is uniform in 0..0.1
 JITTER = 0.03  # standard deviation of what is added to it, another in each iteration
-RATE, LAST_RATE = 0.01, 0.0005  # of Adam, along half a cosine
+RATE = 0.01  # of Adam
+FALL, LAST = 0.3, 0.1  # over this last share of the iterations the rate falls to this share, along half a cosine
 BETAS = (0.9, 0.95)  # the usual 0.999 remembers the large gradients of the beginning: more than twice the iterations
 MEMORY = 0.98  # how much of the mean of its drawings each iteration keeps
 HELD_BACK = 0.03  # share of the known pixels that say when to stop
@@ -118,8 +120,8 @@ class Prior:
         y = self.network(Tensor(moved, device=self.job.device))
         error = y - self.target
         loss = (error * error * self.weight).sum()
-        share = min(self.turns / self.planned, 1)
-        self.optimizer.lr = LAST_RATE + (RATE - LAST_RATE) * (1 + np.cos(np.pi * share)) / 2
+        fallen = min(max(0.0, (self.turns / self.planned - 1) / FALL + 1), 1.0)
+        self.optimizer.lr = RATE * (LAST + (1 - LAST) * (1 + math.cos(math.pi * fallen)) / 2)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
