@@ -73,6 +73,11 @@ RECIPES = [
         "--augment flip,crop=4 --val-split 0",
         79.0,
     ),
+    Recipe(
+        "cifar10 resnet20, 15 epochs",
+        "--data cifar10 --model resnet20 --epochs 15 --optimizer muon --weight-decay 0.0005 --augment flip,crop=4 --val-split 0",
+        87.0,
+    ),
 ]
 
 

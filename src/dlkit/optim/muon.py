@@ -11,11 +11,8 @@ from dlkit.backends import kernels
 from dlkit.errors import ConfigError
 from dlkit.optim.optimizer import OPTIMIZERS, Optimizer, Parameters, check_share
 
-QUINTIC = (
-    3.4445,
-    -4.7750,
-    2.0315,
-)  # a s + b s³ + c s⁵ takes any singular value s of 0.01..1 to 0.7..1.2 in five rounds
+# a s + b s³ + c s⁵ takes any singular value s of 0.01..1 to 0.7..1.2 in five rounds
+QUINTIC = (3.4445, -4.7750, 2.0315)
 ROUNDS = 5
 PLAIN = 5.0  # the rate of all other parameters, in units of lr
 
