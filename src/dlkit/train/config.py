@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 import os
 import tomllib
 import types
@@ -140,7 +141,7 @@ class TrainConfig:
     lr: float | None = _option(
         None, "Learning rate (default: the optimiser's own; 0.003 for adam in one_cycle).", "training"
     )
-    momentum: float | None = _option(None, "Momentum of momentum, nesterov, rmsprop and muon.", "training")
+    momentum: float | None = _option(None, "Momentum, of the optimisers that have one.", "training")
     weight_decay: float = _option(0.0, "L2 regularisation as weight decay, on weights only.", "training")
     l2: float = _option(0.0, "L2 regularisation as a term of the loss, l2/2 · Σ w².", "training")
     schedule: str = _option("one_cycle", "Learning rate over time.", "training", SCHEDULES.names)
@@ -288,10 +289,10 @@ class TrainConfig:
         elif self.schedule == "one_cycle" and self.optimizer in ("adam", "adamw"):
             options["lr"] = 3e-3  # a peak that lasts for a moment may be higher than a rate that stays
         if self.momentum is not None:
-            if self.optimizer not in ("momentum", "nesterov", "rmsprop", "muon"):
+            having = [n for n in OPTIMIZERS.names() if "momentum" in inspect.signature(OPTIMIZERS[n]).parameters]
+            if self.optimizer not in having:
                 raise ConfigError(
-                    f"momentum was given, but optimizer {self.optimizer!r} has none; "
-                    "it is an option of momentum, nesterov, rmsprop and muon"
+                    f"momentum was given, but optimizer {self.optimizer!r} has none; it is an option of {', '.join(having)}"
                 )
             options["momentum"] = self.momentum
         return options
