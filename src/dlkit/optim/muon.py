@@ -24,7 +24,7 @@ class Muon(Optimizer):
     For all weights (two axes or more; the last is a matrix's columns, all others its rows) but the last, which is the output
     layer's; that and all biases, γ and β take Nesterov's step at 5 lr, the output layer with `weight_decay`.
     Source : Jordan et al. 2024, Muon: an optimizer for hidden layers in neural networks, kellerjordan.github.io/posts/muon;
-    the norm is kept as in the author's CIFAR-10 record.
+    the author's CIFAR-10 record also holds the norm, at √r; here it stays what it was.
     Raises : ConfigError if a weight is all zeros: it has no norm to keep.
     """
 
