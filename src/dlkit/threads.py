@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 from dlkit.errors import ConfigError
 
@@ -22,9 +24,17 @@ def set_num_threads(n: int) -> None:
     if "numba" in sys.modules:
         apply_to_numba()
     _apply_to_native(_requested)
-    from threadpoolctl import threadpool_limits
+    import threadpoolctl  # noqa: F401 - so that it counts as loaded
 
-    threadpool_limits(_requested, user_api="blas")
+    _blas(len(sys.modules)).limit(limits=_requested)
+
+
+@functools.lru_cache(maxsize=1)
+def _blas(modules: int) -> Any:
+    """The BLAS libraries in this process. A look through them takes milliseconds: only where a module came since."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController().select(user_api="blas")
 
 
 @contextlib.contextmanager

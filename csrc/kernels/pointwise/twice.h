@@ -6,7 +6,7 @@
 
 #include "dl_isa.h"
 #include "dl_pointwise.h"
-#include "split.h"
+#include "dl_split.h"
 
 #define DL_F64 0
 #define REAL float

@@ -62,7 +62,7 @@ def inpaint(
     """
     started = time.monotonic()
     check(image, hole)
-    fraction = float(hole.mean())
+    fraction = np.count_nonzero(hole) / hole.size
     if not hole.any():
         return Result(image.copy(), "none", "the mask is empty: the image is copied", 0.0, fraction)
     threading.set_num_threads(threads)
@@ -112,15 +112,22 @@ def fill(method: Method, image: np.ndarray, hole: np.ndarray, job: Job, feather:
     result = image.copy()
     box = box_of(hole, method.margin)
     channels = result[..., None] if image.ndim == 2 else result[..., : image.shape[2] - (image.shape[2] in (2, 4))]
-    part, inside = channels[box], np.ascontiguousarray(hole[box])
+    part, inside = np.ascontiguousarray(channels[box]), np.ascontiguousarray(hole[box])
+    pixels = np.flatnonzero(inside)  # as an index of rows, many times faster than the mask
     known = part.astype(np.float32) / np.float32(full)
-    known[inside] = 0
+    rows(known)[pixels] = 0
     if not np.isfinite(known).all():
         raise DataError("the image holds NaN or infinite values outside the mask; correct them first")
-    new = method.fill(known, inside, job)[inside].clip(0, 1) * full
+    new = rows(method.fill(known, inside, job))[pixels].clip(0, 1) * full
     if feather:
-        weight = feather_weights(inside, feather)[inside][:, None]
-        new = weight * new + (1 - weight) * part[inside]
-    part[inside] = new if full == 1.0 else np.rint(new)
+        weight = feather_weights(inside, feather).ravel()[pixels, None]
+        new = weight * new + (1 - weight) * rows(part)[pixels]
+    rows(part)[pixels] = new if full == 1.0 else np.rint(new)
+    channels[box] = part
     job.progress(1.0)
     return result
+
+
+def rows(image: np.ndarray) -> np.ndarray:
+    """[H W, C], the same memory"""
+    return image.reshape(-1, image.shape[2])

@@ -1,6 +1,6 @@
 """The smooth surface in a hole: A u = 0 at the hole's pixels, A = L (harmonic) or L² (biharmonic), L the Laplacian.
 
-Unknown are the hole's pixels alone, numbered row by row; the known ones go to the right-hand side. Solved by conjugate
+Unknown are the hole's pixels alone, kept in rows of eight; the known ones go to the right-hand side. Solved by conjugate
 gradients, for all channels at once, whose preconditioner is one V-cycle of multigrid:
 
     smoother    Chebyshev's polynomial in D⁻¹A: no order of pixels, so any number of threads gives the same bits
@@ -10,12 +10,12 @@ gradients, for all channels at once, whose preconditioner is one V-cycle of mult
                 B-spline, smooth enough for L²), and Pᵀ
     operator    Pᵀ A P (Galerkin), again at most 5×5 weights a cell: any hole, any number of levels
 
-A 12-megapixel photo with a hole of a tenth takes 13 cycles for L², a small one 8 to 10.
+A photo of 13 megapixels with a hole of a tenth takes 8 cycles for L², one of 512×512 6.
 
 Source : Trottenberg, Oosterlee & Schüller 2001, Multigrid, ch. 8; Adams, Brezina, Hu & Tuminaro 2003 for the smoother.
 
-    stencil   A's weights, also at the image's edges        loops    what Numba compiles
-    levels    the hierarchy of grids                        cg       conjugate gradients
+    stencil   A's weights, also at the image's edges        levels   the hierarchy of grids
+    cg        conjugate gradients                           csrc/kernels/multigrid/   the loops, in C
 """
 
 from dlkit.inpaint.multigrid.cg import solve

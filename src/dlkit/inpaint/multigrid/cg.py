@@ -6,53 +6,68 @@ import math
 
 import numpy as np
 
+from dlkit._native.multigrid import LANES
 from dlkit.inpaint.method import Job
-from dlkit.inpaint.multigrid import loops
-from dlkit.inpaint.multigrid.levels import Hierarchy, image_in_places
+from dlkit.inpaint.multigrid.levels import Hierarchy
 
-TOLERANCE = {"fast": 4e-3, "normal": 1e-3, "best": 1e-5}  # largest change of a pixel in a step; 0..1
+TOLERANCE = {"fast": 4e-3, "normal": 2e-3, "best": 1e-5}  # how far a pixel may be from the solution; 0..1
 MOST_STEPS = 200
 
 
 def solve(image: np.ndarray, hole: np.ndarray, power: int, job: Job) -> np.ndarray:
-    """float64 [H, W, C]: `image` with L**power u = 0 at the hole's pixels; power 1 harmonic, 2 biharmonic.
+    """float32 [H, W, C]: `image` with L**power u = 0 at the hole's pixels; power 1 harmonic, 2 biharmonic.
 
     image : float32 [H, W, C], 0 in the hole        hole : bool [H, W]
-    Stops when no pixel moved by more than TOLERANCE, or at the deadline with what there is.
+    Stops when no pixel is likely to move by more than TOLERANCE any more, or at the deadline with what there is.
     """
     grids = Hierarchy(hole, image.shape[2], power)
     top = grids.levels[0]
-    n, work = top.place.size, top.work
-    shape = n + 1, image.shape[2]
-    x, r, p, q = (np.zeros(shape) for _ in range(4))
-    weights = top.weights.astype(np.float64)
-    operator = top.place, top.index, top.offsets, top.kind, weights
-    loops.right_hand_side(work, image_in_places(image), *operator, r)
-    nothing, moved, old = np.zeros(shape), np.zeros(-(-n // loops.BLOCK)), np.ones(image.shape[2])
-    tolerance, first = TOLERANCE[job.quality], 0.0
-    for count in range(MOST_STEPS):
-        z = grids.cycle(r)
-        new = dot(r, z, n)
-        loops.turn(n, p, z, new / old if count else np.zeros_like(new), n)
-        loops.residual[image.shape[2]](work, p, nothing, q, *operator)  # q = -A p
-        curvature = -dot(p, q, n)
-        alpha = np.divide(new, curvature, out=np.zeros_like(new), where=curvature > 0)
-        loops.step(n, x, r, p, q, alpha, n, moved)
-        old = np.where(new > 0, new, 1.0)
-        largest = float(moved.max())
-        first = first or largest
-        if largest <= tolerance or job.expired():
+    u, r, q = np.zeros_like(top.b), np.zeros(top.b.shape), np.empty(top.b.shape)
+    result = np.array(image, np.float32, order="C")
+    top.set(means_of_squares(image, hole), result)  # a first guess, worth a step or two
+    p = top.read(result)
+    top.product(p, q)
+    none = np.zeros(image.shape[2])
+    top.step(u, r, p, q, none + 1)  # r = b = -A result
+    u.fill(0)
+    p.fill(0)
+    old, tolerance, steps = none, TOLERANCE[job.quality], []
+    for _ in range(MOST_STEPS):
+        grids.cycle()
+        new = top.dot(r)
+        top.turn(p, ratio(new, old))
+        alpha = ratio(new, top.product(p, q))
+        steps.append(top.step(u, r, p, q, alpha))
+        left = still_to_come(steps)
+        if left <= tolerance or job.expired():
             break
-        job.progress(
-            1 - math.log(max(largest, tolerance) / tolerance) / math.log(max(first, 2 * tolerance) / tolerance)
-        )
-    result = image.astype(np.float64)
-    result[hole] = x[:n]
+        old = new
+        job.progress(1 - math.log(left / tolerance) / math.log(max(steps[0], 2 * tolerance) / tolerance))
+    top.add(u, result)
     return result
 
 
-def dot(a: np.ndarray, b: np.ndarray, n: int) -> np.ndarray:
-    """[C], float64; the same for any number of threads"""
-    parts = np.empty((-(-n // loops.BLOCK), a.shape[1]))
-    loops.dot(n, a, b, n, parts)
-    return parts.sum(axis=0)
+def means_of_squares(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
+    """float32 [H / LANES, W / LANES, rounded up, C]: the mean of each square's known pixels; of all where it has none."""
+    missing = [(0, -n % LANES) for n in hole.shape]
+    known = np.pad((~hole).view(np.uint8), missing)[..., None]  # at most LANES² = 64 in a square
+    rows, columns = known.shape[0] // LANES, np.arange(0, known.shape[1], LANES)
+    sums, counts = (
+        np.add.reduceat(a.reshape(rows, LANES, -1).sum(1, a.dtype).reshape(rows, -1, a.shape[2]), columns, axis=1)
+        for a in (np.pad(image, (*missing, (0, 0))), known)
+    )
+    everywhere = sums.sum(axis=(0, 1)) / np.count_nonzero(~hole)
+    return np.where(counts > 0, sums / np.maximum(counts, 1), everywhere).astype(np.float32)
+
+
+def still_to_come(steps: list[float]) -> float:
+    """The sum of all further steps if they go on to shrink as the last three did, at the slower rate; at most the last."""
+    if len(steps) < 3:
+        return steps[-1]
+    rate = max(steps[-1] / steps[-2], steps[-2] / steps[-3])
+    return steps[-1] * min(1.0, rate / (1 - rate) if rate < 1 else 1.0)
+
+
+def ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a / b, 0 where b is: a channel that is solved already"""
+    return np.divide(a, b, out=np.zeros_like(a), where=b > 0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 REACH = 2
@@ -25,7 +27,11 @@ def table(shape: tuple[int, int], power: int) -> np.ndarray:
 
     Where pixels lie in a larger grid, `kind_of` tells which of these has the same surroundings.
     """
-    rows, columns = (min(n, SIDE) for n in shape)
+    return _table(min(shape[0], SIDE), min(shape[1], SIDE), power)
+
+
+@functools.cache
+def _table(rows: int, columns: int, power: int) -> np.ndarray:
     A = np.linalg.matrix_power(laplacian((rows, columns)), power).reshape(rows, columns, rows, columns)
     weights = np.zeros((rows, columns, rows + 2 * REACH, columns + 2 * REACH))
     weights[:, :, REACH : REACH + rows, REACH : REACH + columns] = A
@@ -33,6 +39,7 @@ def table(shape: tuple[int, int], power: int) -> np.ndarray:
     for i in range(rows):
         for j in range(columns):
             windows[i, j] = weights[i, j, i : i + SIDE, j : j + SIDE]
+    windows.flags.writeable = False
     return windows
 
 
