@@ -131,7 +131,7 @@ def measured(options: argparse.Namespace) -> tuple[list[dict], dict[str, list]]:
                 line.append((f"{name} {row['psnr']:.1f} dB {row['wasserstein']:.1f}", filled))
                 print(
                     f"{photo:>10} {kind:>9} {name:>20} {row['psnr']:6.2f} dB  gradients {row['gradient_ratio']:.2f}"
-                    f"  distance {row['wasserstein']:5.2f}  {seconds:7.2f} s  {ran if ran != name else ''}",
+                    f"  distance {row['wasserstein']:5.2f}  {seconds:8.3f} s  {ran if ran != name else ''}",
                     flush=True,
                 )
             sheets.setdefault(kind, []).append(line)
@@ -156,7 +156,7 @@ def main() -> None:
     rows, sheets = measured(options)
     for path in options.merge:
         rows += json.loads(path.read_text())
-    for figure, digits in (("psnr", 2), ("gradient_ratio", 2), ("wasserstein", 2), ("seconds", 2)):
+    for figure, digits in (("psnr", 2), ("gradient_ratio", 2), ("wasserstein", 2), ("seconds", 3)):
         print("\n" + table(rows, figure, digits))
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1))
