@@ -6,7 +6,7 @@ import pytest
 from dlkit.errors import DataError
 from dlkit.inpaint import Job, inpaint
 from dlkit.inpaint.exemplar import FAR, RADIUS, vote
-from dlkit.inpaint.methods.patchmatch import Level, Matches, half, pyramid, texture
+from dlkit.inpaint.methods.patchmatch import Level, Matches, half, peeled, pyramid, texture
 
 
 def bricks(rng, shape=(72, 80)):
@@ -123,9 +123,52 @@ def test_texture_does_not_see_into_the_hole(rng):
 def test_coarsest_hole_is_shallow(rng):
     image = rng.random((256, 200, 3)).astype(np.float32)
     hole = disc((256, 200), 40)
-    levels = pyramid(np.where(hole[..., None], 0, image), hole, Job())
+    damaged = np.where(hole[..., None], 0, image)
+    levels = pyramid(damaged, hole, 4.0, Job())
     assert [level.hole.shape for level in levels] == [(32, 25), (64, 50), (128, 100), (256, 200)]
     assert levels[0].depth.max() < 6
+    levels = pyramid(damaged, hole, 24.0, Job())
+    assert [level.hole.shape for level in levels] == [(128, 100), (256, 200)]
+    assert levels[0].depth.max() < 24
+
+
+def test_the_first_filling_goes_inwards_from_what_is_known(rng):
+    """Against a full search with loops, ring by ring; every candidate there."""
+    image, hole = rng.random((20, 24, 2)).astype(np.float32), disc((20, 24), 3)
+    hole[0:2, 0:3] = True  # at the image's edge patches are cut
+    level = Level(np.where(hole[..., None], np.float32(0), image), hole)
+    layers, known = level.layers.astype(np.float64), ~hole
+    matches = peeled(level, Job())
+    places = [tuple(p) for p in np.argwhere(level.whole)]
+    while not known.all():
+        ring = [(i, j) for i, j in np.argwhere(~known) if known[max(i - 1, 0) : i + 2, max(j - 1, 0) : j + 2].any()]
+        found = []
+        for i, j in ring:
+            around = [(r, s) for r in range(-3, 4) for s in range(-3, 4) if 0 <= i + r < 20 and 0 <= j + s < 24]
+            around = [(r, s) for r, s in around if known[i + r, j + s]]
+            costs = [
+                sum(((layers[i + r, j + s] - layers[y + r, x + s]) ** 2).sum() for r, s in around) for y, x in places
+            ]
+            found.append(places[int(np.argmin(costs))])
+        for (i, j), place in zip(ring, found):
+            layers[i, j] = layers[place]
+            known[i, j] = True
+            if level.index[i, j] >= 0:
+                assert tuple(matches.found[level.index[i, j]]) == place
+    np.testing.assert_allclose(level.layers, layers, atol=1e-6)
+
+
+def test_of_two_arrangements_the_better_fitting_stays(rng, monkeypatch):
+    from dlkit.inpaint.methods import patchmatch as module
+
+    image = bricks(rng)
+    hole = disc(image.shape[:2], 13)
+    both = inpaint(image, hole, "patchmatch").image
+    errors = []
+    for depth in module.DEEPEST:
+        monkeypatch.setattr(module, "DEEPEST", (depth, depth))
+        errors.append(psnr(inpaint(image, hole, "patchmatch").image, image, hole))
+    assert psnr(both, image, hole) > max(errors) - 2 > min(errors) + 5
 
 
 def test_no_known_square_to_copy(rng):

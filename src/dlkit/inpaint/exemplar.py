@@ -89,6 +89,28 @@ def sweep(layers, whole, centres, index, found, cost, new_found, new_cost, dista
 
 
 @jit(parallel=True)
+def peel(layers, known, ring, candidates, found):
+    """found[n] = the candidate, int64 [m, 2], whose patch is most like what is known of the patch around pixel ring[n]."""
+    H, W, D = layers.shape
+    for n in prange(len(ring)):
+        i, j = ring[n]
+        best = np.float32(np.inf)
+        for y, x in candidates:
+            total = np.float32(0)
+            for r in range(max(-RADIUS, -i), min(RADIUS + 1, H - i)):
+                for s in range(max(-RADIUS, -j), min(RADIUS + 1, W - j)):
+                    if known[i + r, j + s]:
+                        for c in range(D):
+                            step = layers[i + r, j + s, c] - layers[y + r, x + s, c]
+                            total += step * step
+                if total >= best:
+                    break
+            if total < best:
+                best = total
+                found[n, 0], found[n, 1] = y, x
+
+
+@jit(parallel=True)
 def vote(layers, pixels, index, found, cost, depth, scale, sharp, out):
     """out[p] = what the patches over hole pixel p say its layers are.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,11 +17,12 @@ from dlkit.inpaint.multigrid import solve
 
 ROUNDS = {"fast": (6, 2), "normal": (12, 4), "best": (24, 8)}  # of matching and voting: coarsest level, finest
 SWEEPS = 4  # through the centres, a round
-SHALLOW = 4.0  # pixels: the coarsest level's hole is no deeper
+DEEPEST = 24.0, 4.0  # pixels: the coarsest level's hole is no deeper; both are tried
+LARGEST = 20_000  # pixels: nor larger, if it is deeper than the second
 LEAST = 24  # pixels of its shorter side
+COMPARISONS = 40_000_000  # of patches, at most, for its first filling
 SPREAD = 10.0  # costs that count much alike, in units of their third quartile
 TEXTURE = 5.0  # how much the features count beside the colours
-BROAD = 3.0  # colours are adapted over boxes of this part of the hole's depth, to either side
 SQUARE = (2 * RADIUS + 1, 2 * RADIUS + 1)
 
 
@@ -51,45 +53,75 @@ def patchmatch(image: np.ndarray, hole: np.ndarray, job: Job) -> np.ndarray:
     """Patches of the photo itself, chosen to fit each other and what surrounds them. Objects and large holes.
 
     On each scale in turn, two steps: for every 7×7 patch that touches the hole the most similar known patch (PatchMatch);
-    then every pixel of the hole becomes the mean of what those patches say. The coarsest scale, where the hole is a
-    few pixels deep, begins with a harmonic filling. Beside the colours the mean slopes around a pixel are compared, or
-    smooth patches would win everywhere. At last the broad colours are adapted to the surroundings.
+    then every pixel of the hole becomes the mean of what those patches say. The coarsest scale begins from its edge inwards,
+    ring by ring of pixels, each from the patch most like what is known around it by then (Newson's initialisation). Beside the
+    colours the mean slopes around a pixel are compared, or smooth patches would win everywhere. All this from two coarsest
+    scales: a coarser one sees how a wall goes on, a finer one how a branch does; the arrangement whose patches fit better stays.
     """
-    levels = pyramid(image, hole, job)
-    if not levels[0].whole.any():
+    pyramids = {len(levels): levels for levels in (pyramid(image, hole, depth, job) for depth in DEEPEST)}
+    starts = [levels for levels in pyramids.values() if levels[0].whole.any()]
+    if not starts:
         raise DataError("patchmatch found no known square of 7×7 pixels to copy; try --method nonlocal or biharmonic")
-    rounds = np.linspace(*ROUNDS[job.quality], len(levels)).round().astype(int)
-    if job.iterations:
-        rounds[:] = job.iterations
-    work = np.cumsum([0, *(n * len(level.centres) for n, level in zip(rounds, levels))])
-    matches = None
-    for k, level in enumerate(levels):
-        if matches is None:
-            matches = Matches.anywhere(level, job.rng)
-        else:
+    work = sum(
+        turns * len(level.centres) for levels in starts for level, turns in zip(levels, rounds(len(levels), job))
+    )
+    done = 0
+
+    def report(more: int) -> None:
+        nonlocal done
+        done += more
+        job.progress(done / max(work, 1))
+
+    arrangements = [arranged(starts[0], job, report)]
+    for levels in starts[1:]:
+        if not job.expired():
+            arrangements.append(arranged(levels, job, report))
+    best = min(arrangements, key=lambda matches: float(matches.cost.sum()))
+    return best.level.layers[..., : image.shape[2]]
+
+
+def rounds(levels: int, job: Job) -> list[int]:
+    """On each level."""
+    between = np.linspace(*ROUNDS[job.quality], levels).round()
+    return [job.iterations or int(n) for n in between]
+
+
+def arranged(levels: list[Level], job: Job, report: Callable[[int], None]) -> Matches:
+    """The matches on the finest level, whose hole they fill; `report` is told how many patches a round has matched."""
+    matches = peeled(levels[0], job)
+    for level, turns in zip(levels, rounds(len(levels), job), strict=True):
+        if level is not levels[0]:
             matches = matches.finer(level, job.rng)
             matches.vote()
-        for turn in range(rounds[k]):
+        for turn in range(turns):
             if job.expired():
                 break
             matches.improve(job.rng)
-            matches.vote(sharp=level is levels[-1] and turn == rounds[k] - 1)
-            job.progress(float((work[k] + (turn + 1) * len(level.centres)) / max(work[-1], 1)))
-    filled = levels[-1].layers[..., : image.shape[2]]
-    return filled + broad(solve(image, hole, 1, silent(job)) - filled, hole)
+            matches.vote(sharp=level is levels[-1] and turn == turns - 1)
+            report(len(level.centres))
+    return matches
 
 
-def broad(difference: np.ndarray, hole: np.ndarray) -> np.ndarray:
-    """The broad part of `difference` [H, W, C], smoothed over a part of the hole's depth.
+def peeled(level: Level, job: Job) -> Matches:
+    """Fills a level from its edge inwards, and begins with what that found."""
+    known = ~level.hole
+    candidates = some(np.argwhere(level.whole), COMPARISONS // max(len(level.pixels), 1), job.rng)
+    matches = Matches.anywhere(level, job.rng)
+    while not known.all() and not job.expired():
+        ring = np.argwhere(binary_dilation(known, np.ones((3, 3))) & ~known)
+        found = np.empty_like(ring)
+        exemplar.peel(level.layers, known, ring, candidates, found)
+        level.layers[tuple(ring.T)] = level.layers[tuple(found.T)]
+        known[tuple(ring.T)] = True
+        n = level.index[tuple(ring.T)]
+        matches.found[n[n >= 0]] = found[n >= 0]
+    matches.measure()
+    return matches
 
-    Copied patches may be lighter or darker than what surrounds the hole. The film through its edge knows nothing of
-    texture, but broad colours better: it gives those, the patches all that is finer (two bands: Burt & Adelson 1983).
-    """
-    difference = np.where(hole[..., None], difference, 0).astype(np.float32)
-    width = 2 * round(float(distance(hole).max()) / BROAD) + 1
-    for _ in range(3):  # three boxes are nearly a Gaussian of that width's half
-        difference = uniform_filter(difference, (width, width, 1), mode="nearest")
-    return difference
+
+def some(places: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
+    """All of them, or as many at random."""
+    return places if len(places) <= most else places[np.sort(rng.choice(len(places), most, replace=False))]
 
 
 def silent(job: Job) -> Job:
@@ -151,11 +183,11 @@ class Matches:
         return Matches.at(level, found)
 
 
-def pyramid(image: np.ndarray, hole: np.ndarray, job: Job) -> list[Level]:
-    """Levels from coarse to fine; the coarsest one's hole is filled harmonically, the others' with 0."""
+def pyramid(image: np.ndarray, hole: np.ndarray, deepest: float, job: Job) -> list[Level]:
+    """Levels from coarse to fine; the coarsest one's hole is filled harmonically, should the time run out, the others' with 0."""
     level = Level(np.concatenate([image, texture(image, hole)], axis=2), hole)
     levels = [level]
-    while level.depth.max() > SHALLOW and min(level.hole.shape) >= 2 * LEAST:
+    while min(level.hole.shape) >= 2 * LEAST and too_large(level, deepest):
         level = half(level)
         if not level.whole.any():
             break
@@ -165,6 +197,11 @@ def pyramid(image: np.ndarray, hole: np.ndarray, job: Job) -> list[Level]:
         layer = np.ascontiguousarray(coarsest.layers[..., c : c + 1])
         coarsest.layers[..., c : c + 1] = solve(layer, coarsest.hole, 1, silent(job))
     return levels
+
+
+def too_large(level: Level, deepest: float) -> bool:
+    depth = level.depth.max()
+    return depth > deepest or (depth > min(DEEPEST) and len(level.pixels) > LARGEST)
 
 
 def texture(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
