@@ -123,13 +123,9 @@ def test_texture_does_not_see_into_the_hole(rng):
 def test_coarsest_hole_is_shallow(rng):
     image = rng.random((256, 200, 3)).astype(np.float32)
     hole = disc((256, 200), 40)
-    damaged = np.where(hole[..., None], 0, image)
-    levels = pyramid(damaged, hole, 4.0, Job())
+    levels = pyramid(np.where(hole[..., None], 0, image), hole, Job())
     assert [level.hole.shape for level in levels] == [(32, 25), (64, 50), (128, 100), (256, 200)]
     assert levels[0].depth.max() < 6
-    levels = pyramid(damaged, hole, 24.0, Job())
-    assert [level.hole.shape for level in levels] == [(128, 100), (256, 200)]
-    assert levels[0].depth.max() < 24
 
 
 def test_the_first_filling_goes_inwards_from_what_is_known(rng):
@@ -158,17 +154,19 @@ def test_the_first_filling_goes_inwards_from_what_is_known(rng):
     np.testing.assert_allclose(level.layers, layers, atol=1e-6)
 
 
-def test_of_two_arrangements_the_better_fitting_stays(rng, monkeypatch):
+def test_of_two_beginnings_the_coarser_stays_where_it_fits_clearly_better(rng, monkeypatch):
     from dlkit.inpaint.methods import patchmatch as module
 
-    image = bricks(rng)
-    hole = disc(image.shape[:2], 13)
-    both = inpaint(image, hole, "patchmatch").image
-    errors = []
-    for depth in module.DEEPEST:
-        monkeypatch.setattr(module, "DEEPEST", (depth, depth))
-        errors.append(psnr(inpaint(image, hole, "patchmatch").image, image, hole))
-    assert psnr(both, image, hole) > max(errors) - 2 > min(errors) + 5
+    wall, noise = bricks(rng), (picture := rng.random((72, 80, 3)) * 255).astype(np.uint8)
+    hole = disc(picture.shape[:2], 13)
+    filled = {}
+    for name, image in (("wall", wall), ("noise", noise)):
+        for factor in (0.0, 0.6, np.inf):  # never, as it is, always the coarser
+            monkeypatch.setattr(module, "CLEARLY", factor)
+            filled[name, factor] = inpaint(image, hole, "patchmatch").image
+    assert psnr(filled["wall", np.inf], wall, hole) > psnr(filled["wall", 0.0], wall, hole) + 5
+    np.testing.assert_array_equal(filled["wall", 0.6], filled["wall", np.inf])
+    np.testing.assert_array_equal(filled["noise", 0.6], filled["noise", 0.0])
 
 
 def test_no_known_square_to_copy(rng):

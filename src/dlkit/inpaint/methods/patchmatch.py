@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,8 +16,9 @@ from dlkit.inpaint.multigrid import solve
 
 ROUNDS = {"fast": (6, 2), "normal": (12, 4), "best": (24, 8)}  # of matching and voting: coarsest level, finest
 SWEEPS = 4  # through the centres, a round
-DEEPEST = 24.0, 4.0  # pixels: the coarsest level's hole is no deeper; both are tried
-LARGEST = 20_000  # pixels: nor larger, if it is deeper than the second
+SHALLOW = 4.0  # pixels: the coarsest level's hole is no deeper
+DEEPEST, LARGEST = 24.0, 20_000  # pixels: a hole so deep and large is also begun with at once
+CLEARLY = 0.6  # of the costs: then the coarser beginning is the better one
 LEAST = 24  # pixels of its shorter side
 COMPARISONS = 40_000_000  # of patches, at most, for its first filling
 SPREAD = 10.0  # costs that count much alike, in units of their third quartile
@@ -44,6 +44,9 @@ class Level:
         self.index[tuple(self.centres.T)] = np.arange(len(self.centres))
         self.depth = distance(self.hole)
 
+    def modest(self) -> bool:
+        return self.depth.max() <= DEEPEST and len(self.pixels) <= LARGEST
+
 
 @method(
     "patchmatch",
@@ -55,51 +58,42 @@ def patchmatch(image: np.ndarray, hole: np.ndarray, job: Job) -> np.ndarray:
     On each scale in turn, two steps: for every 7×7 patch that touches the hole the most similar known patch (PatchMatch);
     then every pixel of the hole becomes the mean of what those patches say. The coarsest scale begins from its edge inwards,
     ring by ring of pixels, each from the patch most like what is known around it by then (Newson's initialisation). Beside the
-    colours the mean slopes around a pixel are compared, or smooth patches would win everywhere. All this from two coarsest
-    scales: a coarser one sees how a wall goes on, a finer one how a branch does; the arrangement whose patches fit better stays.
+    colours the mean slopes around a pixel are compared, or smooth patches would win everywhere. That beginning is made twice, on
+    the scale where the hole is a few pixels deep and on one where it is not so small: the second sees more of what goes into the
+    hole, the first how a wall goes on, and is kept if its patches fit clearly better.
     """
-    pyramids = {len(levels): levels for levels in (pyramid(image, hole, depth, job) for depth in DEEPEST)}
-    starts = [levels for levels in pyramids.values() if levels[0].whole.any()]
-    if not starts:
+    levels = pyramid(image, hole, job)
+    if not levels[0].whole.any():
         raise DataError("patchmatch found no known square of 7×7 pixels to copy; try --method nonlocal or biharmonic")
-    work = sum(
-        turns * len(level.centres) for levels in starts for level, turns in zip(levels, rounds(len(levels), job))
-    )
+    turns = [job.iterations or round(n) for n in np.linspace(*ROUNDS[job.quality], len(levels))]
+    second = max((k for k, level in enumerate(levels) if level.modest()), default=0)
+    again = [Level(levels[second].layers.copy(), levels[second].hole)] if second else []
+    work = sum(n * len(level.centres) for n, level in zip(turns + turns[second:][:1], levels + again))
     done = 0
 
-    def report(more: int) -> None:
+    def climb(matches: Matches, turns: list[int], levels: list[Level]) -> Matches:
+        """From `matches` on the first of these levels up to the last."""
         nonlocal done
-        done += more
-        job.progress(done / max(work, 1))
+        for level, n in zip(levels, turns, strict=True):
+            if level is not matches.level:
+                matches = matches.finer(level, job.rng)
+                matches.vote()
+            for turn in range(n):
+                if job.expired():
+                    break
+                matches.improve(job.rng)
+                matches.vote(sharp=len(level.hole) == len(hole) and turn == n - 1)
+                done += len(level.centres)
+                job.progress(done / max(work, 1))
+        return matches
 
-    arrangements = [arranged(starts[0], job, report)]
-    for levels in starts[1:]:
-        if not job.expired():
-            arrangements.append(arranged(levels, job, report))
-    best = min(arrangements, key=lambda matches: float(matches.cost.sum()))
-    return best.level.layers[..., : image.shape[2]]
-
-
-def rounds(levels: int, job: Job) -> list[int]:
-    """On each level."""
-    between = np.linspace(*ROUNDS[job.quality], levels).round()
-    return [job.iterations or int(n) for n in between]
-
-
-def arranged(levels: list[Level], job: Job, report: Callable[[int], None]) -> Matches:
-    """The matches on the finest level, whose hole they fill; `report` is told how many patches a round has matched."""
-    matches = peeled(levels[0], job)
-    for level, turns in zip(levels, rounds(len(levels), job), strict=True):
-        if level is not levels[0]:
-            matches = matches.finer(level, job.rng)
-            matches.vote()
-        for turn in range(turns):
-            if job.expired():
-                break
-            matches.improve(job.rng)
-            matches.vote(sharp=level is levels[-1] and turn == turns - 1)
-            report(len(level.centres))
-    return matches
+    matches = climb(peeled(levels[0], job), turns[: second + 1], levels[: second + 1])
+    if again and not job.expired():
+        finer = climb(peeled(again[0], job), turns[second : second + 1], again)
+        if matches.cost.sum() > CLEARLY * finer.cost.sum():
+            matches = finer
+    matches = climb(matches, [0, *turns[second + 1 :]], [matches.level, *levels[second + 1 :]])
+    return matches.level.layers[..., : image.shape[2]]
 
 
 def peeled(level: Level, job: Job) -> Matches:
@@ -183,11 +177,11 @@ class Matches:
         return Matches.at(level, found)
 
 
-def pyramid(image: np.ndarray, hole: np.ndarray, deepest: float, job: Job) -> list[Level]:
+def pyramid(image: np.ndarray, hole: np.ndarray, job: Job) -> list[Level]:
     """Levels from coarse to fine; the coarsest one's hole is filled harmonically, should the time run out, the others' with 0."""
     level = Level(np.concatenate([image, texture(image, hole)], axis=2), hole)
     levels = [level]
-    while min(level.hole.shape) >= 2 * LEAST and too_large(level, deepest):
+    while min(level.hole.shape) >= 2 * LEAST and level.depth.max() > SHALLOW:
         level = half(level)
         if not level.whole.any():
             break
@@ -197,11 +191,6 @@ def pyramid(image: np.ndarray, hole: np.ndarray, deepest: float, job: Job) -> li
         layer = np.ascontiguousarray(coarsest.layers[..., c : c + 1])
         coarsest.layers[..., c : c + 1] = solve(layer, coarsest.hole, 1, silent(job))
     return levels
-
-
-def too_large(level: Level, deepest: float) -> bool:
-    depth = level.depth.max()
-    return depth > deepest or (depth > min(DEEPEST) and len(level.pixels) > LARGEST)
 
 
 def texture(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
