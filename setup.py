@@ -24,6 +24,9 @@ X86 = platform.machine().lower() in {"x86_64", "amd64"}
 ISAS = {"baseline": [], "avx2": ["-march=x86-64-v3"], "avx512": ["-march=x86-64-v4", "-mprefer-vector-width=512"]}
 if not X86:
     ISAS = {"baseline": []}
+WIDE = os.environ.get("DLKIT_BUILD_WIDE") == "1"  # a build for tests alone: csrc/include/dl_isa.h
+if WIDE:
+    ISAS["avx512"] = [*ISAS["avx2"], "-DDL_WIDE"]
 OPTIMIZE = ["-O1", "-g"] if DEBUG else ["-O3"]
 # IEEE semantics stay (NaN checks, gradient checks); only what no result depends on is given up.
 OPTIMIZE += ["-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-std=gnu11"]
@@ -37,6 +40,7 @@ class BuildKernels(build_ext):
     def build_extension(self, ext: Extension) -> None:
         name = ext.name.rpartition(".")[2]
         macros = [("DL_WITH_X86_ISAS", "1")] if X86 else []
+        ext.define_macros += [("DL_WIDE", "1")] if WIDE else []
         flags = OPTIMIZE + self.openmp
         ext.define_macros += macros
         ext.extra_compile_args += flags

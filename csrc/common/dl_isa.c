@@ -10,6 +10,9 @@ const char *dl_isa_name(enum dl_isa isa) { return names[isa]; }
 enum dl_isa dl_isa_cpu(void) {
 #if defined(DL_WITH_X86_ISAS)
     __builtin_cpu_init();
+#if defined(DL_WIDE)
+    if (__builtin_cpu_supports("avx2")) return DL_ISA_AVX512;
+#endif
     /* The flags each kernel object is compiled with (setup.py: -march=x86-64-v3 and -v4). */
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))

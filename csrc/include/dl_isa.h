@@ -23,6 +23,12 @@ enum dl_isa dl_isa_cpu(void);           /* what the CPU has, whatever was asked 
 #define DL_NAME(f) DL_PASTE(f, DL_ISA)
 #endif
 
+/* 64-byte vectors: those of AVX-512. With DL_WIDE (DLKIT_BUILD_WIDE=1, setup.py) AVX2 instructions stand in for it, so that these
+ * kernels can be tested on a CPU without AVX-512; nothing else is that build good for. */
+#if defined(__AVX512F__) || defined(DL_WIDE)
+#define DL_VECTORS_64 1
+#endif
+
 /* DL_FOR_EACH_ISA(X) expands X(baseline) X(avx2) X(avx512) for the sets in this build. */
 #if defined(DL_WITH_X86_ISAS)
 #define DL_FOR_EACH_ISA(X) X(baseline) X(avx2) X(avx512)

@@ -7,7 +7,7 @@
 #include <immintrin.h>
 #endif
 
-#if defined(__AVX512F__)
+#if defined(DL_VECTORS_64)
 #define VECTOR_BYTES 64
 #elif defined(__AVX2__)
 #define VECTOR_BYTES 32
@@ -16,7 +16,7 @@
 #endif
 
 /* Panel width in vectors, and the tallest tile for one vector and for more: acc + b + one broadcast fit the registers. */
-#if defined(__AVX512F__)
+#if defined(DL_VECTORS_64)
 #define VECTORS 2
 #define POINTS_1 14
 #define POINTS_V 14

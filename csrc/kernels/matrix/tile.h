@@ -34,7 +34,7 @@ INLINE VEC ID(load)(const REAL *x) { return *(const VECU *)x; }
 INLINE void ID(store)(REAL *y, VEC x) { *(VECU *)y = x; }
 
 /* The first n numbers, 0 <= n < VL: nothing beyond them is touched. */
-#if defined(__AVX2__)
+#if defined(__AVX2__) && !defined(DL_WIDE)
 #define LANES ID(lanes)
 #if defined(__AVX512F__)
 #define LANES_OF(n) ((1u << (n)) - 1)
@@ -55,10 +55,10 @@ INLINE void ID(store_part)(REAL *y, VEC x, int n) { _mm512_mask_storeu_ps(y, (__
 #elif defined(__AVX512F__)
 INLINE VEC ID(load_part)(const REAL *x, int n) { return (VEC)_mm512_maskz_loadu_pd((__mmask8)LANES_OF(n), x); }
 INLINE void ID(store_part)(REAL *y, VEC x, int n) { _mm512_mask_storeu_pd(y, (__mmask8)LANES_OF(n), (__m512d)x); }
-#elif defined(__AVX2__) && MANTISSA == 23
+#elif defined(__AVX2__) && !defined(DL_WIDE) && MANTISSA == 23
 INLINE VEC ID(load_part)(const REAL *x, int n) { return (VEC)_mm256_maskload_ps(x, LANES_OF(n)); }
 INLINE void ID(store_part)(REAL *y, VEC x, int n) { _mm256_maskstore_ps(y, LANES_OF(n), (__m256)x); }
-#elif defined(__AVX2__)
+#elif defined(__AVX2__) && !defined(DL_WIDE)
 INLINE VEC ID(load_part)(const REAL *x, int n) { return (VEC)_mm256_maskload_pd(x, LANES_OF(n)); }
 INLINE void ID(store_part)(REAL *y, VEC x, int n) { _mm256_maskstore_pd(y, LANES_OF(n), (__m256d)x); }
 #else

@@ -29,7 +29,7 @@ INLINE struct S(best_vec) S(better_vec)(struct S(best_vec) best, const REAL *fro
 /* writes `best` to y and where */
 INLINE void S(put)(struct S(best_vec) best, REAL *y, uint8_t *where) {
     *(S(vec) *)y = best.value;
-#if defined(__AVX512F__)
+#if defined(DL_VECTORS_64)
     *(S(byte_vec) *)where = __builtin_convertvector(best.at, S(byte_vec));
 #else /* GCC would convert one number at a time; a shuffle gathers the low bytes */
 #define BYTE(i) ((i) < V ? (i) * (long)sizeof(REAL) : 0)

@@ -6,7 +6,7 @@
 #define INDEX int32_t
 #endif
 
-#if defined(__AVX512F__)
+#if defined(DL_VECTORS_64)
 #define WIDE 64
 #elif defined(__AVX__)
 #define WIDE 32
