@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dlkit.inpaint import Job
+
 
 @pytest.fixture
 def photo_of(rng):
@@ -34,3 +36,25 @@ def mask_of():
         return hole
 
     return make
+
+
+class Clock(Job):
+    """A job whose time is up after so many looks at the clock."""
+
+    looks = 0
+
+    def expired(self):
+        self.looks -= 1
+        return self.looks < 0
+
+
+@pytest.fixture
+def time_for():
+    """looks -> a job with time for so many of them"""
+
+    def job(looks):
+        clock = Clock()
+        clock.looks = looks
+        return clock
+
+    return job

@@ -239,24 +239,8 @@ def test_progress_grows_to_the_end(rng):
         assert seen[-1] == 1, name
 
 
-class Clock(Job):
-    """A job whose time is up after so many looks at the clock."""
-
-    looks = 0
-
-    def expired(self):
-        self.looks -= 1
-        return self.looks < 0
-
-
-def time_for(looks):
-    job = Clock()
-    job.looks = looks
-    return job
-
-
 @pytest.mark.parametrize("method", ["telea", "navier-stokes"])
-def test_marching_stops_when_time_is_up(method, rng, monkeypatch):
+def test_marching_stops_when_time_is_up(method, rng, monkeypatch, time_for):
     """From the edge inwards some is filled as with all the time in the world, the rest is spread from there."""
     from dlkit.inpaint import marching
 

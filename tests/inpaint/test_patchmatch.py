@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dlkit.errors import DataError
-from dlkit.inpaint import Job, inpaint
+from dlkit.inpaint import METHODS, Job, inpaint
 from dlkit.inpaint.exemplar import FAR, RADIUS, vote
 from dlkit.inpaint.methods.patchmatch import Level, Matches, half, peeled, pyramid, texture
 
@@ -173,6 +173,22 @@ def test_no_known_square_to_copy(rng):
     image = rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)
     with pytest.raises(DataError, match="no known square"):
         inpaint(image, rng.random((40, 40)) < 0.5, "patchmatch")
+
+
+def test_time_runs_out_at_any_point_without_a_hole(rng, time_for):
+    """However often the clock is looked at before, every pixel is filled with something of the photo."""
+    image = bricks(rng)
+    hole = disc(image.shape[:2], 13)
+    damaged = np.where(hole[..., None], 0, image / 255).astype(np.float32)
+    looks = 0
+    while True:
+        job = time_for(looks)
+        filled = METHODS["patchmatch"].fill(damaged, hole, job)
+        assert filled[hole].min() > 0.5 * damaged[~hole].min() > 0.01, looks
+        if job.looks > 0:
+            break
+        looks += 3
+    assert looks > 20
 
 
 def test_a_deadline_gives_the_best_so_far(rng):

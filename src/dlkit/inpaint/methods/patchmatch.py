@@ -91,7 +91,7 @@ def patchmatch(image: np.ndarray, hole: np.ndarray, job: Job) -> np.ndarray:
     matches = climb(peeled(levels[0], job), turns[: second + 1], levels[: second + 1])
     if again and not job.expired():
         finer = climb(peeled(again[0], job), turns[second : second + 1], again)
-        if matches.cost.sum() > CLEARLY * finer.cost.sum():
+        if matches.cost.sum() > CLEARLY * finer.cost.sum() and not job.expired():  # cut short it has holes of its own
             matches = finer
     matches = climb(matches, [0, *turns[second + 1 :]], [matches.level, *levels[second + 1 :]])
     film = solve(image, hole, 1, silent(job))
