@@ -1,4 +1,5 @@
 /* The tiles, for one instruction set, in float and double. GCC vector extensions; the only intrinsics are masks. */
+#include "dl_compiler.h"
 #include "dl_matrix_kernels.h"
 
 #include <stdint.h>
@@ -30,13 +31,6 @@
 #define POINTS_V 6
 #endif
 #define GROUP 7 /* points behind one pointer: their distances 1, 2, 3, 4, 5, 6 times pix want few registers */
-
-#define INLINE static inline __attribute__((always_inline))
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 32")
-#endif
 
 enum { ROW, OUTER, LANE, LANE_PART }; /* _PART: the last vector of a and b is read only up to `columns` */
 

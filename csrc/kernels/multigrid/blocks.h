@@ -1,15 +1,10 @@
 /* A block of cells in a vector, and how blocks are shared among threads. */
 #ifndef DL_BLOCKS_H
 #define DL_BLOCKS_H
+#include "dl_compiler.h"
 #include "dl_multigrid.h"
 #include "dl_split.h"
 
-#define INLINE static inline __attribute__((always_inline))
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 32")
-#endif
 #define KERNEL(name) DL_NAME(dl_grid_##name)
 
 /* anywhere in memory, among numbers of their own type */

@@ -1,4 +1,5 @@
 /* As many multiply-adds as the CPU can do in single precision. */
+#include "dl_compiler.h"
 #include "dl_peak.h"
 
 #if defined(__AVX512F__)
@@ -7,11 +8,6 @@
 #define VECTOR_BYTES 32
 #else
 #define VECTOR_BYTES 16
-#endif
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 32")
 #endif
 
 typedef float vector __attribute__((vector_size(VECTOR_BYTES)));

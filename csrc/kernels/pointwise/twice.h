@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dl_compiler.h"
 #include "dl_isa.h"
 #include "dl_pointwise.h"
 #include "dl_split.h"
@@ -23,7 +24,6 @@
 #undef INDEX /* vector.h */
 #undef WIDE
 #undef V
-#undef INLINE
 
 #define DL_F64 1
 #define REAL double

@@ -14,7 +14,6 @@
 #define WIDE 16
 #endif
 #define V ((long)(WIDE / sizeof(REAL)))
-#define INLINE static inline __attribute__((always_inline))
 
 typedef REAL S(vec) __attribute__((vector_size(WIDE), aligned(sizeof(REAL)), may_alias));
 typedef INDEX S(index_vec) __attribute__((vector_size(WIDE)));
