@@ -11,7 +11,6 @@ from libc.stdint cimport int32_t
 cdef extern from "dl_multigrid.h" nogil:
     enum:
         DL_LANES
-        DL_SIDE
         DL_GROUP
         DL_BORDER
         DL_MARGIN
@@ -48,7 +47,7 @@ cdef extern from "dl_multigrid.h" nogil:
 
 cdef const dl_grid_kernels *T = dl_grid_kernels_()
 
-LANES, SIDE, BORDER, MARGIN = DL_LANES, DL_SIDE, DL_BORDER, DL_MARGIN
+LANES, BORDER, MARGIN = DL_LANES, DL_BORDER, DL_MARGIN
 
 
 cdef class Grid:

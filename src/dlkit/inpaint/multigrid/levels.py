@@ -26,13 +26,13 @@ class Level(Grid):
         beside = active.copy()
         beside[:, 1:] |= active[:, :-1]
         beside[:, :-1] |= active[:, 1:]
-        self.stored = beside.copy()
+        stored = beside.copy()
         for rows in (1, 2):
-            self.stored[rows:] |= beside[:-rows]
-            self.stored[:-rows] |= beside[rows:]
+            stored[rows:] |= beside[:-rows]
+            stored[:-rows] |= beside[rows:]
         number = np.zeros(active.shape, np.int32)
-        count = np.count_nonzero(self.stored)
-        number[self.stored] = np.arange(LANES, (count + 1) * LANES, LANES, dtype=np.int32)
+        count = np.count_nonzero(stored)
+        number[stored] = np.arange(LANES, (count + 1) * LANES, LANES, dtype=np.int32)
         place = np.flatnonzero(active).astype(np.int32)
         lanes = padded.reshape(h, columns, LANES)[active[BORDER:-BORDER, 1:-1]]
         size = (count + 1) * LANES + 3 * LANES
