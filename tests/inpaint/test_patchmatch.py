@@ -154,6 +154,17 @@ def test_the_first_filling_goes_inwards_from_what_is_known(rng):
     np.testing.assert_allclose(level.layers, layers, atol=1e-6)
 
 
+def test_the_first_filling_of_a_vast_hole_compares_with_one_patch_at_least(rng, monkeypatch):
+    from dlkit.inpaint.methods import patchmatch as module
+
+    monkeypatch.setattr(module, "COMPARISONS", 3)
+    image, hole = rng.random((30, 30, 2)).astype(np.float32), disc((30, 30), 4)
+    level = Level(np.where(hole[..., None], np.float32(0), image), hole)
+    matches = peeled(level, Job())
+    assert level.whole[tuple(matches.found.T)].all()
+    assert (level.layers[hole] == level.layers[hole][0]).all()  # all from that one
+
+
 def test_of_two_beginnings_the_coarser_stays_where_it_fits_clearly_better(rng, monkeypatch):
     from dlkit.inpaint.methods import patchmatch as module
 

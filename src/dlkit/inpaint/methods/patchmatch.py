@@ -69,7 +69,7 @@ def patchmatch(image: np.ndarray, hole: np.ndarray, job: Job) -> np.ndarray:
     turns = [job.iterations or round(n) for n in np.linspace(*ROUNDS[job.quality], len(levels))]
     second = max((k for k, level in enumerate(levels) if level.modest()), default=0)
     again = [Level(levels[second].layers.copy(), levels[second].hole)] if second else []
-    work = sum(n * len(level.centres) for n, level in zip(turns + turns[second:][:1], levels + again))
+    work = sum(n * len(level.centres) for n, level in zip(turns + turns[second : second + 1], levels + again))
     done = 0
 
     def climb(matches: Matches, turns: list[int], levels: list[Level]) -> Matches:
@@ -101,7 +101,7 @@ def patchmatch(image: np.ndarray, hole: np.ndarray, job: Job) -> np.ndarray:
 def peeled(level: Level, job: Job) -> Matches:
     """Fills a level from its edge inwards, and begins with what that found."""
     known = ~level.hole
-    candidates = some(np.argwhere(level.whole), COMPARISONS // max(len(level.pixels), 1), job.rng)
+    candidates = some(np.argwhere(level.whole), max(COMPARISONS // len(level.pixels), 1), job.rng)
     matches = Matches.anywhere(level, job.rng)
     while not known.all() and not job.expired():
         ring = np.argwhere(binary_dilation(known, np.ones((3, 3))) & ~known)
