@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 
+from dlkit._native import matrix
 from dlkit.inpaint import METHODS, Job, inpaint
 from dlkit.inpaint.multigrid import solve, stencil
 from dlkit.inpaint.multigrid.levels import Hierarchy, coarser, dense, finest
@@ -72,20 +73,32 @@ def test_solves_the_equation(shape, power, rng):
 
 @pytest.mark.parametrize("isa", ["baseline", "avx2", "avx512"])
 def test_every_instruction_set_finds_the_same(isa, rng, tmp_path):
+    order = ["baseline", "avx2", "avx512"]
+    if order.index(isa) > order.index(matrix.isa_cpu()):
+        pytest.skip(f"this CPU or build has no {isa}")
     image, hole = picture((40, 70, 3), rng), rng.random((40, 70)) < 0.6
     hole[5:30, 10:50] = True
     damaged = np.where(hole[..., None], np.float32(0), image)
     np.savez(tmp_path / "in.npz", damaged=damaged, hole=hole)
     code = (
-        "import sys, numpy as np; from dlkit._native import matrix; from dlkit.inpaint import Job;"
-        "from dlkit.inpaint.multigrid import solve; f = np.load('in.npz');"
-        f"sys.exit(3) if matrix.isa_name() != {isa!r} else np.save('out.npy', solve(f['damaged'], f['hole'], 2, Job('best')))"
+        "import numpy as np; from dlkit._native import matrix; from dlkit.inpaint import Job;"
+        f"from dlkit.inpaint.multigrid import solve; f = np.load('in.npz'); assert matrix.isa_name() == {isa!r};"
+        "np.save('out.npy', solve(f['damaged'], f['hole'], 2, Job('best')))"
     )
-    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "DLKIT_ISA": isa})
-    if run.returncode == 3:
-        pytest.skip(f"this CPU or build has no {isa}")
-    assert run.returncode == 0
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "DLKIT_ISA": isa}, check=True)
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), solve(damaged, hole, 2, Job("best")), atol=3e-5)
+
+
+def test_without_the_compiled_extension_one_line_says_what_to_do(tmp_path):
+    code = (
+        "import sys; sys.modules['dlkit._native'] = None; import numpy as np; from dlkit.inpaint import inpaint;"
+        "hole = np.zeros((12, 12), bool); hole[4:8, 4:8] = True; grey = np.full((12, 12), 9, np.uint8);"
+        "assert (inpaint(grey, hole, 'telea').image == 9).all(); inpaint(grey, hole, 'biharmonic')"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.returncode == 1
+    assert "BackendError: this filling needs dlkit's compiled extension" in run.stderr.splitlines()[-1], run.stderr
+    assert "--method telea" in run.stderr.splitlines()[-1]
 
 
 def test_normal_quality_is_within_half_a_grey_level_of_best(rng):

@@ -18,6 +18,23 @@ Source : Trottenberg, Oosterlee & Schüller 2001, Multigrid, ch. 8; Adams, Brezi
     cg        conjugate gradients                           csrc/kernels/multigrid/   the loops, in C
 """
 
-from dlkit.inpaint.multigrid.cg import solve
+from __future__ import annotations
+
+import numpy as np
+
+from dlkit.errors import BackendError
+from dlkit.inpaint.method import Job
 
 __all__ = ["solve"]
+
+
+def solve(image: np.ndarray, hole: np.ndarray, power: int, job: Job) -> np.ndarray:
+    """As `cg.solve`.  Raises : BackendError where the compiled extension is missing; telea and navier-stokes do without."""
+    try:
+        from dlkit.inpaint.multigrid import cg
+    except ImportError as error:
+        raise BackendError(
+            f"this filling needs dlkit's compiled extension ({error}); install dlkit again with a C compiler, or try"
+            " --method telea or navier-stokes"
+        ) from error
+    return cg.solve(image, hole, power, job)
