@@ -29,17 +29,18 @@ cdef extern from "dl_multigrid.h" nogil:
         const float *left
         const float *right
     struct dl_grid_kernels:
-        void (*read)(const dl_grid *, const float *, double *) noexcept nogil
+        void (*sums)(const dl_grid *, const float *, const unsigned char *, float *) noexcept nogil
+        void (*read)(const dl_grid *, const float *, float *) noexcept nogil
         void (*set)(const dl_grid *, const float *, float *) noexcept nogil
         void (*add)(const dl_grid *, const float *, float *) noexcept nogil
         void (*bounds)(const dl_grid *, float *, float *, double *) noexcept nogil
         void (*start)(const dl_grid *, float *, float *, const float *, const float *, float) noexcept nogil
         void (*advance)(const dl_grid *, const float *, float *, const float *, const float *, float, float) noexcept nogil
         void (*residual)(const dl_grid *, const float *, float *, const float *) noexcept nogil
-        void (*product)(const dl_grid *, const double *, double *, double *) noexcept nogil
+        void (*product)(const dl_grid *, const float *, double *, double *) noexcept nogil
         void (*dot)(const dl_grid *, const double *, const float *, double *) noexcept nogil
-        void (*turn)(const dl_grid *, double *, const float *, const double *) noexcept nogil
-        void (*step)(const dl_grid *, float *, double *, float *, const double *, const double *, const double *, double *) noexcept nogil
+        void (*turn)(const dl_grid *, float *, const float *, const double *) noexcept nogil
+        void (*step)(const dl_grid *, float *, double *, float *, const float *, const double *, const double *, double *) noexcept nogil
         void (*gather)(const dl_grid *, const dl_grid *, const float *, float *) noexcept nogil
         void (*spread)(const dl_grid *, const dl_grid *, float *, const float *) noexcept nogil
         void (*galerkin)(const dl_grid *, const dl_grid *, const int32_t *, float *) noexcept nogil
@@ -55,7 +56,7 @@ cdef class Grid:
 
     number : int32 [h + 2 BORDER, stride], where in a plane a block begins      place : int32 [blocks], index into it, flat
     inside : float32 [blocks, LANES], 1 for the hole's cells
-    shares : float32 [2, 1 + h + MARGIN] down and [2, 1 + w + MARGIN] across
+    down, across : float32 [2, h + 2 MARGIN] and [2, w + 2 MARGIN], P's shares
     x, y : float32 planes [channels, cells]     b : packed float32 [blocks, channels, LANES]
     """
 
@@ -70,13 +71,14 @@ cdef class Grid:
         cdef int32_t[:, ::1] number_ = number
         cdef int32_t[::1] place_ = place
         cdef float[:, ::1] inside_ = inside, down_ = down, across_ = across
-        self.g.h, self.g.w = number.shape[0] - 2 * BORDER, across.shape[1] - 1 - MARGIN
+        self.g.h, self.g.w = number.shape[0] - 2 * BORDER, across.shape[1] - 2 * MARGIN
         if not place.size or inside.shape != (place.size, LANES) or len(down) != 2 or len(across) != 2:
             raise ValueError(f"Grid: place {place.shape}, inside {inside.shape}")
         self.number, self.place, self.inside, self.down, self.across = number, place, inside, down, across
         self.g.blocks, self.g.cells, self.g.channels, self.g.stride = place.size, cells, channels, number.shape[1]
         self.g.number, self.g.place, self.g.inside = &number_[0, 0], &place_[0], &inside_[0, 0]
-        self.g.first, self.g.second, self.g.left, self.g.right = &down_[0, 0], &down_[1, 0], &across_[0, 0], &across_[1, 0]
+        self.g.first, self.g.second = &down_[0, DL_MARGIN], &down_[1, DL_MARGIN]
+        self.g.left, self.g.right = &across_[0, DL_MARGIN], &across_[1, DL_MARGIN]
 
     def weigh(self, kind, weights, int reach) -> None:
         """kind : int32 [blocks]    weights : float32 [kinds, n, LANES], n = 5, 13 or 25 for a reach of 1, 2 or 4"""
@@ -109,7 +111,7 @@ cdef class Grid:
         """Gives this grid PᵀAP of the one twice its size."""
         active = np.full(fine.g.cells // LANES, -1, np.int32)
         active[fine.number.ravel()[fine.place] // LANES] = np.arange(fine.g.blocks, dtype=np.int32)
-        weights = np.zeros((self.g.blocks, DL_WINDOW, LANES), np.float32)
+        weights = np.empty((self.g.blocks, DL_WINDOW, LANES), np.float32)
         cdef int32_t[::1] active_ = active
         cdef float[:, :, ::1] weights_ = weights
         with nogil:
@@ -118,10 +120,23 @@ cdef class Grid:
 
     # -- an image: float32 [h, w, channels] --------------------------------------------------------------------
 
+    def sums(self, const float[:, :, ::1] image, hole):
+        """float32 [h / LANES, w / LANES, rounded up, channels + 1]: the sum of each square of LANES×LANES pixels, and how many of
+        them lie outside the hole, bool [h, w]"""
+        sums = np.empty(((self.g.h + DL_LANES - 1) // DL_LANES, self.g.stride - 2, self.g.channels + 1), np.float32)
+        cdef const unsigned char[:, ::1] hole_ = hole.view(np.uint8)
+        cdef float[:, :, ::1] sums_ = sums
+        self._check_image(image)
+        if hole_.shape[0] != self.g.h or hole_.shape[1] != self.g.w:
+            raise ValueError("Grid: the hole has another shape")
+        with nogil:
+            T.sums(&self.g, &image[0, 0, 0], &hole_[0, 0], &sums_[0, 0, 0])
+        return sums
+
     def read(self, const float[:, :, ::1] image):
-        """float64 plane [channels, cells]: its pixels, as far as they are stored"""
-        p = np.zeros((self.g.channels, self.g.cells))
-        cdef double[:, ::1] p_ = p
+        """float32 plane [channels, cells]: its pixels, as far as they are stored"""
+        p = np.zeros((self.g.channels, self.g.cells), np.float32)
+        cdef float[:, ::1] p_ = p
         self._check_image(image)
         with nogil:
             T.read(&self.g, &image[0, 0, 0], &p_[0, 0])
@@ -171,9 +186,9 @@ cdef class Grid:
         with nogil:
             T.spread(&self.g, &coarse.g, &self._x[0, 0], &coarse._x[0, 0])
 
-    # -- conjugate gradients; p : float64 [channels, cells], q, r : packed float64, alpha, beta : float64 [channels] ---------
+    # -- conjugate gradients; p : float32 plane, q, r : packed float64, alpha, beta : float64 [channels] ---------
 
-    def product(self, double[:, ::1] p, double[:, :, ::1] q):
+    def product(self, float[:, ::1] p, double[:, :, ::1] q):
         """q = A p.  Returns : float64 [channels], p · q"""
         sums = self._per_group(self.g.channels)
         cdef double[:, ::1] sums_ = sums
@@ -191,13 +206,13 @@ cdef class Grid:
             T.dot(&self.g, &r[0, 0, 0], &self._x[0, 0], &sums_[0, 0])
         return sums.sum(axis=0)
 
-    def turn(self, double[:, ::1] p, const double[::1] beta) -> None:
+    def turn(self, float[:, ::1] p, const double[::1] beta) -> None:
         """p = x + beta · p"""
         self._check(p, None, beta)
         with nogil:
             T.turn(&self.g, &p[0, 0], &self._x[0, 0], &beta[0])
 
-    def step(self, float[:, :, ::1] u, double[:, :, ::1] r, double[:, ::1] p, double[:, :, ::1] q, const double[::1] alpha):
+    def step(self, float[:, :, ::1] u, double[:, :, ::1] r, float[:, ::1] p, double[:, :, ::1] q, const double[::1] alpha):
         """u += alpha · p; r -= alpha · q; b = r.  Returns : the largest |alpha · p|.  u : packed float32"""
         largest = self._per_group(1)
         cdef double[:, ::1] largest_ = largest
@@ -221,7 +236,7 @@ cdef class Grid:
             raise ValueError("Grid: u has another shape")
         return 0
 
-    cdef int _check(self, double[:, ::1] plane=None, double[:, :, ::1] packed=None, const double[::1] each=None) except -1:
+    cdef int _check(self, float[:, ::1] plane=None, double[:, :, ::1] packed=None, const double[::1] each=None) except -1:
         if plane is not None and (plane.shape[0] != self.g.channels or plane.shape[1] != self.g.cells):
             raise ValueError("Grid: a plane has another shape")
         if packed is not None and (

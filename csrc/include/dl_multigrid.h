@@ -19,7 +19,7 @@ enum {
     DL_LANES = 8,                   /* cells in a block */
     DL_SIDE = 5, DL_WINDOW = 25,    /* a cell's window, along an axis and whole */
     DL_GROUP = 64,                  /* blocks */
-    DL_BORDER = 4, DL_MARGIN = 16,  /* rows around `number`'s grid; zeros behind the shares */
+    DL_BORDER = 4, DL_MARGIN = 24,  /* rows around `number`'s grid; zeros before and behind the shares */
 };
 
 struct dl_grid {
@@ -32,13 +32,15 @@ struct dl_grid {
     const int32_t *kind;    /* [blocks]: its weights */
     const float *weights;   /* [kinds][5, 13 or 25][DL_LANES] */
     const float *inside;    /* [blocks][DL_LANES]: 1 for the hole's cells, else 0 */
-    const float *first, *second; /* [1 + h + DL_MARGIN], P's shares of cell i's two parents at 1 + i, down the rows */
-    const float *left, *right;   /* [1 + w + DL_MARGIN], the same along a row */
+    const float *first, *second; /* [-DL_MARGIN ... h + DL_MARGIN], P's shares of cell i's two parents, down the rows */
+    const float *left, *right;   /* [-DL_MARGIN ... w + DL_MARGIN], the same along a row */
 };
 
 #define DL_GRID_KERNELS(X)                                                                                                 \
+    /* sums [h / lanes, rounded up][stride - 2][channels + 1]: of each square of blocks' pixels, and how many of them are known */ \
+    X(void, sums, (const struct dl_grid *g, const float *image, const unsigned char *hole, float *sums))                  \
     /* p = the image [h][w][channels], where it is stored */                                                               \
-    X(void, read, (const struct dl_grid *g, const float *image, double *p))                                                \
+    X(void, read, (const struct dl_grid *g, const float *image, float *p))                                                 \
     /* the image's cells = those of means [h / lanes, rounded up][stride - 2][channels], one for each square of blocks */     \
     X(void, set, (const struct dl_grid *g, const float *means, float *image))                                              \
     /* the image's cells += u */                                                                                           \
@@ -53,13 +55,13 @@ struct dl_grid {
     /* y = b - A x */                                                                                                      \
     X(void, residual, (const struct dl_grid *g, const float *x, float *y, const float *b))                                 \
     /* q = A p; sums [groups][channels] of p q */                                                                          \
-    X(void, product, (const struct dl_grid *g, const double *p, double *q, double *sums))                                  \
+    X(void, product, (const struct dl_grid *g, const float *p, double *q, double *sums))                                   \
     /* sums [groups][channels] of r x */                                                                                   \
     X(void, dot, (const struct dl_grid *g, const double *r, const float *x, double *sums))                                 \
     /* p = x + beta p, beta [channels] */                                                                                  \
-    X(void, turn, (const struct dl_grid *g, double *p, const float *x, const double *beta))                                \
+    X(void, turn, (const struct dl_grid *g, float *p, const float *x, const double *beta))                                 \
     /* u += alpha p; r -= alpha q; b = r; largest [groups]: |alpha p| */                                                   \
-    X(void, step, (const struct dl_grid *g, float *u, double *r, float *b, const double *p, const double *q,               \
+    X(void, step, (const struct dl_grid *g, float *u, double *r, float *b, const float *p, const double *q,                \
                    const double *alpha, double *largest))                                                                  \
     /* b of the coarse grid = P^T x of the fine one */                                                                     \
     X(void, gather, (const struct dl_grid *fine, const struct dl_grid *coarse, const float *x, float *b))                  \

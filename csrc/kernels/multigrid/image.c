@@ -3,7 +3,20 @@
 
 static long columns_in_image(const struct dl_grid *g, long column) { return dl_min(DL_LANES, g->w - column); }
 
-void KERNEL(read)(const struct dl_grid *g, const float *image, double *p) {
+void KERNEL(sums)(const struct dl_grid *g, const float *image, const unsigned char *hole, float *sums) {
+    const long columns = g->stride - 2, rows = (g->h + DL_LANES - 1) / DL_LANES;
+    DL_SPLIT(rows, 1, g->h * g->w, for (long I = lo; I < hi; I++) for (long J = 0; J < columns; J++) {
+        float *sum = sums + (I * columns + J) * (g->channels + 1);
+        for (long c = 0; c <= g->channels; c++) sum[c] = 0;
+        for (long i = I * DL_LANES; i < dl_min((I + 1) * DL_LANES, g->h); i++)
+            for (long j = J * DL_LANES; j < dl_min((J + 1) * DL_LANES, g->w); j++) {
+                for (long c = 0; c < g->channels; c++) sum[c] += image[(i * g->w + j) * g->channels + c];
+                sum[g->channels] += !hole[i * g->w + j];
+            }
+    });
+}
+
+void KERNEL(read)(const struct dl_grid *g, const float *image, float *p) {
     const long columns = g->stride - 2;
     DL_SPLIT(g->h, 1, g->h * columns, for (long i = lo; i < hi; i++) for (long J = 0; J < columns; J++) {
         const long stored = g->number[(i + DL_BORDER) * g->stride + J + 1];

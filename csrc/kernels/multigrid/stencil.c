@@ -4,6 +4,8 @@
 
 #include "blocks.h"
 
+#define ABSOLUTE(x) ((lanes)((lane_numbers)(x) & INT32_MAX))
+
 struct rows { /* the positions of a block's window, from two rows above */
     long at[DL_SIDE];
 };
@@ -12,10 +14,6 @@ INLINE struct rows rows_of(const struct dl_grid *g, long block) {
     struct rows r;
     UNROLL for (int i = 0; i < DL_SIDE; i++) r.at[i] = g->number[g->place[block] + (i - 2) * g->stride];
     return r;
-}
-
-INLINE const float *weights_of(const struct dl_grid *g, long block, int reach) {
-    return g->weights + (long)g->kind[block] * weights_each(reach) * DL_LANES;
 }
 
 /* k counts a cell's neighbours within reach, in the order of the weights; the block's first cell has its own at row + dx */
@@ -92,7 +90,7 @@ void KERNEL(residual)(const struct dl_grid *g, const float *x, float *y, const f
     EACH_GROUP_AND_REACH(g, 1, residual, x, y, b);
 }
 
-INLINE void product(const struct dl_grid *g, long group, const double *p, double *q, double *sums, long c, int many, int reach) {
+INLINE void product(const struct dl_grid *g, long group, const float *p, double *q, double *sums, long c, int many, int reach) {
     half sum[3] = {{0}};
     EACH_BLOCK_OF_GROUP(g) {
         const struct rows r = rows_of(g, block);
@@ -101,37 +99,36 @@ INLINE void product(const struct dl_grid *g, long group, const double *p, double
             half y[3] = {{0}};
             EACH_NEIGHBOUR(r, reach, {
                 const half weight = WIDER(w + k * DL_LANES);
-                UNROLL for (int i = 0; i < many; i++) y[i] += weight * GET(half, p + (c + i) * g->cells + row + dx + lane);
+                UNROLL for (int i = 0; i < many; i++) y[i] += weight * WIDER(p + (c + i) * g->cells + row + dx + lane);
             });
             UNROLL for (int i = 0; i < many; i++) {
                 y[i] *= WIDER(g->inside + block * DL_LANES + lane);
                 AT(half, q + (block * g->channels + c + i) * DL_LANES + lane) = y[i];
-                sum[i] += y[i] * GET(half, p + (c + i) * g->cells + r.at[2] + lane);
+                sum[i] += y[i] * WIDER(p + (c + i) * g->cells + r.at[2] + lane);
             }
         }
     }
     for (int i = 0; i < many; i++) sums[group * g->channels + c + i] = total(&sum[i]);
 }
 
-void KERNEL(product)(const struct dl_grid *g, const double *p, double *q, double *sums) {
+void KERNEL(product)(const struct dl_grid *g, const float *p, double *q, double *sums) {
     EACH_GROUP_AND_REACH(g, 2, product, p, q, sums);
 }
 
 INLINE void bounds(const struct dl_grid *g, long group, const float *inside, float *scale, double *largest, int reach) {
-    largest[group] = 0;
+    lanes most = {0};
     EACH_BLOCK_OF_GROUP(g) {
-        const float *w = weights_of(g, block, reach), *diagonal = w + weights_each(reach) / 2 * DL_LANES;
+        const float *w = weights_of(g, block, reach);
         const struct rows r = rows_of(g, block);
-        float sum[DL_LANES] = {0};
-        EACH_NEIGHBOUR(r, reach, {
-            for (int lane = 0; lane < DL_LANES; lane++) sum[lane] += fabsf(w[k * DL_LANES + lane]) * inside[row + dx + lane];
-        });
-        for (int lane = 0; lane < DL_LANES; lane++) {
-            const int cell = g->inside[block * DL_LANES + lane] != 0;
-            scale[block * DL_LANES + lane] = cell ? 1 / diagonal[lane] : 0;
-            if (cell) largest[group] = fmax(largest[group], sum[lane] / diagonal[lane]);
-        }
+        const lanes cell = GET(lanes, g->inside + block * DL_LANES);
+        const lanes inverse = cell / (GET(lanes, w + weights_each(reach) / 2 * DL_LANES) + 1 - cell);
+        lanes sum = {0};
+        EACH_NEIGHBOUR(r, reach, sum += ABSOLUTE(GET(lanes, w + k * DL_LANES)) * GET(lanes, inside + row + dx));
+        AT(lanes, scale + block * DL_LANES) = inverse;
+        for (int lane = 0; lane < DL_LANES; lane++) most[lane] = fmaxf(most[lane], sum[lane] * inverse[lane]);
     }
+    largest[group] = 0;
+    for (int lane = 0; lane < DL_LANES; lane++) largest[group] = fmax(largest[group], most[lane]);
 }
 
 void KERNEL(bounds)(const struct dl_grid *g, float *y, float *scale, double *largest) {

@@ -4,7 +4,7 @@
 #include "blocks.h"
 
 void KERNEL(start)(const struct dl_grid *g, float *x, float *y, const float *b, const float *scale, float gain) {
-    EACH_GROUP(g, 1, EACH_BLOCK_OF_GROUP(g) {
+    EACH_GROUP(g, 4, EACH_BLOCK_OF_GROUP(g) {
         const lanes step = gain * GET(lanes, scale + block * DL_LANES);
         for (long c = 0; c < g->channels; c++) {
             const long at = c * g->cells + position(g, block);
@@ -25,7 +25,7 @@ void KERNEL(start)(const struct dl_grid *g, float *x, float *y, const float *b, 
         }
 
 void KERNEL(dot)(const struct dl_grid *g, const double *r, const float *x, double *sums) {
-    EACH_GROUP(g, 2, {
+    EACH_GROUP(g, 4, {
         for (long c = 0; c < g->channels; c++) sums[group * g->channels + c] = 0;
         EACH_HALF_OF_GROUP(g, {
             const half products = GET(half, r + packed) * WIDER(x + stored);
@@ -34,16 +34,19 @@ void KERNEL(dot)(const struct dl_grid *g, const double *r, const float *x, doubl
     });
 }
 
-void KERNEL(turn)(const struct dl_grid *g, double *p, const float *x, const double *beta) {
-    EACH_GROUP(g, 2, EACH_HALF_OF_GROUP(g, AT(half, p + stored) = WIDER(x + stored) + beta[c] * GET(half, p + stored);));
+void KERNEL(turn)(const struct dl_grid *g, float *p, const float *x, const double *beta) {
+    EACH_GROUP(g, 4, EACH_BLOCK_OF_GROUP(g) for (long c = 0; c < g->channels; c++) {
+        const long at = c * g->cells + position(g, block);
+        AT(lanes, p + at) = GET(lanes, x + at) + (float)beta[c] * GET(lanes, p + at);
+    });
 }
 
-void KERNEL(step)(const struct dl_grid *g, float *u, double *r, float *b, const double *p, const double *q, const double *alpha,
+void KERNEL(step)(const struct dl_grid *g, float *u, double *r, float *b, const float *p, const double *q, const double *alpha,
                   double *largest) {
-    EACH_GROUP(g, 4, {
+    EACH_GROUP(g, 8, {
         half most = {0};
         EACH_HALF_OF_GROUP(g, {
-            const half moved = alpha[c] * GET(half, p + stored), left = GET(half, r + packed) - alpha[c] * GET(half, q + packed);
+            const half moved = alpha[c] * WIDER(p + stored), left = GET(half, r + packed) - alpha[c] * GET(half, q + packed);
             AT(half_lanes, u + packed) += NARROWER(moved);
             AT(half, r + packed) = left;
             AT(half_lanes, b + packed) = NARROWER(left);

@@ -113,16 +113,16 @@ def fill(method: Method, image: np.ndarray, hole: np.ndarray, job: Job, feather:
     box = box_of(hole, method.margin)
     channels = result[..., None] if image.ndim == 2 else result[..., : image.shape[2] - (image.shape[2] in (2, 4))]
     part, inside = np.ascontiguousarray(channels[box]), np.ascontiguousarray(hole[box])
-    pixels = np.flatnonzero(inside)  # as an index of rows, many times faster than the mask
+    pixels = np.flatnonzero(inside)  # as an index of whole pixels, many times faster than the mask
     known = part.astype(np.float32) / np.float32(full)
-    rows(known)[pixels] = 0
-    if not np.isfinite(known).all():
+    whole(known)[pixels] = np.void(known[0, 0].nbytes)  # all its bytes 0
+    if image.dtype == np.float32 and not np.isfinite(known).all():
         raise DataError("the image holds NaN or infinite values outside the mask; correct them first")
-    new = rows(method.fill(known, inside, job))[pixels].clip(0, 1) * full
+    new = rows(method.fill(known, inside, job)).take(pixels, axis=0).clip(0, 1) * full
     if feather:
         weight = feather_weights(inside, feather).ravel()[pixels, None]
         new = weight * new + (1 - weight) * rows(part)[pixels]
-    rows(part)[pixels] = new if full == 1.0 else np.rint(new)
+    whole(part)[pixels] = whole((new if full == 1.0 else np.rint(new)).astype(part.dtype))
     channels[box] = part
     job.progress(1.0)
     return result
@@ -131,3 +131,8 @@ def fill(method: Method, image: np.ndarray, hole: np.ndarray, job: Job, feather:
 def rows(image: np.ndarray) -> np.ndarray:
     """[H W, C], the same memory"""
     return image.reshape(-1, image.shape[2])
+
+
+def whole(pixels: np.ndarray) -> np.ndarray:
+    """[...]: the pixels [..., C], each one item of as many bytes, the same memory"""
+    return pixels.reshape(-1, pixels.shape[-1]).view(f"V{pixels.shape[-1] * pixels.itemsize}")[:, 0]

@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 
-from dlkit._native.multigrid import LANES
 from dlkit.inpaint.method import Job
 from dlkit.inpaint.multigrid.levels import Hierarchy
 
@@ -24,7 +23,7 @@ def solve(image: np.ndarray, hole: np.ndarray, power: int, job: Job) -> np.ndarr
     top = grids.levels[0]
     u, r, q = np.zeros_like(top.b), np.zeros(top.b.shape), np.empty(top.b.shape)
     result = np.array(image, np.float32, order="C")
-    top.set(means_of_squares(image, hole), result)  # a first guess, worth a step or two
+    top.set(means_of_squares(top.sums(result, hole)), result)  # a first guess, worth a step or two
     p = top.read(result)
     top.product(p, q)
     none = np.zeros(image.shape[2])
@@ -47,17 +46,10 @@ def solve(image: np.ndarray, hole: np.ndarray, power: int, job: Job) -> np.ndarr
     return result
 
 
-def means_of_squares(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
-    """float32 [H / LANES, W / LANES, rounded up, C]: the mean of each square's known pixels; of all where it has none."""
-    missing = [(0, -n % LANES) for n in hole.shape]
-    known = np.pad((~hole).view(np.uint8), missing)[..., None]  # at most LANES² = 64 in a square
-    rows, columns = known.shape[0] // LANES, np.arange(0, known.shape[1], LANES)
-    sums, counts = (
-        np.add.reduceat(a.reshape(rows, LANES, -1).sum(1, a.dtype).reshape(rows, -1, a.shape[2]), columns, axis=1)
-        for a in (np.pad(image, (*missing, (0, 0))), known)
-    )
-    everywhere = sums.sum(axis=(0, 1)) / np.count_nonzero(~hole)
-    return np.where(counts > 0, sums / np.maximum(counts, 1), everywhere).astype(np.float32)
+def means_of_squares(sums: np.ndarray) -> np.ndarray:
+    """float32 [..., C]: of sums and a count [..., C + 1] each square's mean; where the count is 0, the mean of all."""
+    total, counts = sums.sum(axis=(0, 1), dtype=np.float64), sums[..., -1:]
+    return np.where(counts > 0, sums[..., :-1] / np.maximum(counts, 1), total[:-1] / total[-1]).astype(np.float32)
 
 
 def still_to_come(steps: list[float]) -> float:

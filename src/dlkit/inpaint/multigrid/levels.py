@@ -9,7 +9,7 @@ from dlkit.inpaint.multigrid import stencil
 
 DEGREE = 4  # of the smoother's polynomial
 BAND = {1: 6.0, 2: 20.0}  # of the eigenvalues, largest to smallest, the smoother damps: what the coarse grid cannot see
-DIRECT = 64  # cells: so few are solved exactly
+FEW = 16  # cells: the smoother alone solves these
 
 
 class Level(Grid):
@@ -34,7 +34,7 @@ class Level(Grid):
         count = np.count_nonzero(stored)
         number[stored] = np.arange(LANES, (count + 1) * LANES, LANES, dtype=np.int32)
         place = np.flatnonzero(active).astype(np.int32)
-        lanes = padded.reshape(h, columns, LANES)[active[BORDER:-BORDER, 1:-1]]
+        lanes = padded.reshape(-1, LANES)[np.flatnonzero(active[BORDER:-BORDER, 1:-1])]
         size = (count + 1) * LANES + 3 * LANES
         super().__init__(number, place, lanes.astype(np.float32), shares(h), shares(w), size, channels)
 
@@ -46,14 +46,16 @@ class Level(Grid):
 
 
 def shares(n: int) -> np.ndarray:
-    """float32 [2, 1 + n + MARGIN]: along an axis of n cells, P's weights between cell i - 1 and its two parents, the first of
-    which is i // 2 - 1. Where the grid ends, all goes to the nearest; 0 for the cells beyond it."""
-    i = np.arange(n)
-    weights = np.where((i % 2 == 0)[:, None], (0.25, 0.75), (0.75, 0.25))
-    weights[0] = 0, 1
+    """float32 [2, n + 2 MARGIN]: along an axis of n cells, P's weights between cell i, at MARGIN + i, and its two parents, the first
+    of which is (i + 1) // 2 - 1. Where the grid ends, all goes to the nearest; 0 for the cells beyond it."""
+    weights = np.zeros((2, n + 2 * MARGIN), np.float32)
+    cells = weights[:, MARGIN : MARGIN + n]
+    cells[:, ::2] = [[0.25], [0.75]]
+    cells[:, 1::2] = [[0.75], [0.25]]
+    cells[:, 0] = 0, 1
     if n % 2 == 0:
-        weights[-1] = 1, 0
-    return np.ascontiguousarray(np.pad(weights, ((1, MARGIN), (0, 0))).T, np.float32)
+        cells[:, -1] = 1, 0
+    return weights
 
 
 def finest(hole: np.ndarray, channels: int, power: int) -> Level:
@@ -65,10 +67,11 @@ def finest(hole: np.ndarray, channels: int, power: int) -> Level:
     row_kinds, column_kinds = (stencil.kind_of(n) for n in hole.shape)
     padded = np.zeros(-(-column_kinds.size // LANES) * LANES, np.int32)
     padded[: column_kinds.size] = column_kinds
-    patterns, pattern = np.unique(padded.reshape(-1, LANES), axis=0, return_inverse=True)
+    blocks = padded.reshape(-1, LANES)
+    _, example, pattern = np.unique(blocks @ stencil.SIDE ** np.arange(LANES), return_index=True, return_inverse=True)
     rows, columns = level.rows_and_columns
-    kind = row_kinds[rows] * len(patterns) + pattern.ravel()[columns]
-    weights = windows[:, patterns][..., y, x].transpose(0, 1, 3, 2)  # [row kinds, patterns, weights, LANES]
+    kind = row_kinds[rows] * len(example) + pattern[columns]
+    weights = windows[:, blocks[example]][..., y, x].transpose(0, 1, 3, 2)  # [row kinds, patterns, weights, LANES]
     level.weigh(kind.astype(np.int32), np.ascontiguousarray(weights.reshape(-1, y.size, LANES), np.float32), power)
     level.allocate()
     return level
@@ -76,7 +79,7 @@ def finest(hole: np.ndarray, channels: int, power: int) -> Level:
 
 def coarser(fine: Level) -> Level | None:
     """The grid of half the size; None where it would have no cell."""
-    cells = of_squares(fine.cells, np.logical_and, beyond=True) & of_squares(fine.cells, np.logical_or, beyond=False)
+    cells = full_squares(fine.cells)
     if not cells.any():
         return None
     level = Level(cells, fine.b.shape[1])
@@ -85,12 +88,13 @@ def coarser(fine: Level) -> Level | None:
     return level
 
 
-def of_squares(cells: np.ndarray, join: np.ufunc, beyond: bool) -> np.ndarray:
-    """The squares of 2×2 cells, joined; `beyond` the grid's end."""
+def full_squares(cells: np.ndarray) -> np.ndarray:
+    """Which squares of 2×2 cells are full, as far as the grid goes."""
     h, w = cells.shape
-    even = np.pad(cells, ((0, h % 2), (0, w % 2)), constant_values=beyond)
-    rows = join(even[::2], even[1::2])
-    return join(rows[:, ::2], rows[:, 1::2])
+    if h % 2 or w % 2:
+        cells = np.pad(cells, ((0, h % 2), (0, w % 2)), constant_values=True)
+    rows = cells[::2] & cells[1::2]
+    return rows[:, ::2] & rows[:, 1::2]
 
 
 class Hierarchy:
@@ -99,18 +103,12 @@ class Hierarchy:
     def __init__(self, hole: np.ndarray, channels: int, power: int):
         self.power = power
         self.levels = [finest(hole, channels, power)]
-        while np.count_nonzero(self.levels[-1].cells) > DIRECT and (level := coarser(self.levels[-1])) is not None:
+        while np.count_nonzero(self.levels[-1].cells) > FEW and (level := coarser(self.levels[-1])) is not None:
             self.levels.append(level)
-        last = self.levels[-1]
-        self.inverse = np.linalg.inv(dense(last)) if np.count_nonzero(last.cells) <= DIRECT else None
 
     def cycle(self, number: int = 0) -> None:
         """From a level's `b`, nearly A⁻¹b into its `x`, by a symmetric positive definite operator."""
         level = self.levels[number]
-        if self.inverse is not None and number == len(self.levels) - 1:
-            inside = level.inside != 0  # einsum, not BLAS: the same bits for any number of threads
-            level.x[:, level.positions()[inside]] = np.einsum("ij,jc->ci", self.inverse, unpacked(level, level.b))
-            return
         self.smooth(level, from_zero=True)
         if number + 1 < len(self.levels):
             below = self.levels[number + 1]
@@ -133,26 +131,3 @@ class Hierarchy:
             following = 1 / (2 * sigma - rho)
             level.advance(following * rho, 2 * following / half)
             rho = following
-
-
-def unpacked(level: Level, packed: np.ndarray) -> np.ndarray:
-    """[cells, C], row by row, of a packed array."""
-    lanes = packed.transpose(0, 2, 1).reshape(-1, packed.shape[1])
-    return lanes[np.flatnonzero(level.inside)]
-
-
-def dense(level: Level) -> np.ndarray:
-    """float64 [n, n]: A, for few cells, row by row."""
-    inside = level.inside != 0
-    n, positions = int(inside.sum()), level.positions()
-    column = np.full(level.x.shape[1], n)
-    column[positions[inside]] = np.arange(n)
-    reach = {5: 1, 13: 2, 25: 4}[level.weights.shape[1]]
-    around = np.arange(-stencil.REACH, stencil.REACH + 1)
-    A = np.zeros((n, n + 1))
-    starts = level.number.ravel()[level.place[:, None] + around * level.number.shape[1]]  # [blocks, rows]
-    taps = [(dy, dx) for dy in around for dx in around if abs(dy) + abs(dx) <= reach]
-    for k, (dy, dx) in enumerate(taps):
-        touched = starts[:, dy + stencil.REACH, None] + np.arange(LANES) + dx
-        A[np.arange(n), column[touched[inside]]] = level.weights[level.kind, k][inside]
-    return A[:, :n]
