@@ -6,13 +6,21 @@ static long columns_in_image(const struct dl_grid *g, long column) { return dl_m
 void KERNEL(sums)(const struct dl_grid *g, const float *image, const unsigned char *hole, float *sums) {
     const long columns = g->stride - 2, rows = (g->h + DL_LANES - 1) / DL_LANES;
     DL_SPLIT(rows, 1, g->h * g->w, for (long I = lo; I < hi; I++) for (long J = 0; J < columns; J++) {
+        const long bottom = dl_min((I + 1) * DL_LANES, g->h), many = columns_in_image(g, J * DL_LANES);
         float *sum = sums + (I * columns + J) * (g->channels + 1);
-        for (long c = 0; c <= g->channels; c++) sum[c] = 0;
-        for (long i = I * DL_LANES; i < dl_min((I + 1) * DL_LANES, g->h); i++)
-            for (long j = J * DL_LANES; j < dl_min((J + 1) * DL_LANES, g->w); j++) {
-                for (long c = 0; c < g->channels; c++) sum[c] += image[(i * g->w + j) * g->channels + c];
-                sum[g->channels] += !hole[i * g->w + j];
+        for (long c = 0; c < g->channels; c++) {
+            float by_lane[DL_LANES] = {0};
+            for (long i = I * DL_LANES; i < bottom; i++) {
+                const float *pixels = image + (i * g->w + J * DL_LANES) * g->channels + c;
+                for (long lane = 0; lane < many; lane++) by_lane[lane] += pixels[lane * g->channels];
             }
+            sum[c] = 0;
+            for (long lane = 0; lane < DL_LANES; lane++) sum[c] += by_lane[lane];
+        }
+        long known = 0;
+        for (long i = I * DL_LANES; i < bottom; i++)
+            for (long lane = 0; lane < many; lane++) known += !hole[i * g->w + J * DL_LANES + lane];
+        sum[g->channels] = known;
     });
 }
 
