@@ -14,9 +14,9 @@
 #include <stdint.h>
 
 #include "dl_isa.h"
+#include "dl_lanes.h"
 
 enum {
-    DL_LANES = 8,                   /* cells in a block */
     DL_SIDE = 5, DL_WINDOW = 25,    /* a cell's window, along an axis and whole */
     DL_GROUP = 64,                  /* blocks */
     DL_BORDER = 4, DL_MARGIN = 24,  /* rows around `number`'s grid; zeros before and behind the shares */

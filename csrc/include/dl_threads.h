@@ -1,6 +1,8 @@
 /* The only place that knows OpenMP, so that a build without it works on one thread. */
 #ifndef DL_THREADS_H
 #define DL_THREADS_H
+#include <stddef.h>
+
 #include "dl_denormals.h"
 #ifdef _OPENMP
 #include <omp.h>
@@ -15,6 +17,9 @@ static inline int dl_max_threads(void) { return 1; }
 static inline void dl_set_threads(int n) { (void)n; }
 static inline int dl_has_openmp(void) { return 0; }
 #endif
+
+/* Tasks are handed out one by one: a core that others use gets fewer. Which thread ran one changes no result. */
+static inline ptrdiff_t dl_next(ptrdiff_t *counter) { return __atomic_fetch_add(counter, 1, __ATOMIC_RELAXED); }
 
 static inline void dl_run_flushed(void (*body)(void *, int, int), void *arg, int id, int n) {
     const dl_float_mode before = dl_flush_denormals();

@@ -16,7 +16,4 @@ static inline ptrdiff_t dl_round_up(ptrdiff_t a, ptrdiff_t b) { return dl_ceil_d
 /* Threads for so many multiply-adds: a region costs about as much as 20,000 of them. */
 static inline int dl_threads_for(double multiply_adds) { return multiply_adds < 40000 ? 1 : dl_max_threads(); }
 
-/* Tasks are handed out one by one: a core that others use gets fewer. Which thread ran one changes no result. */
-static inline ptrdiff_t dl_next(ptrdiff_t *counter) { return __atomic_fetch_add(counter, 1, __ATOMIC_RELAXED); }
-
 #endif

@@ -1,10 +1,11 @@
-"""Method "nonlocal": grouping against a plain search, one group against NumPy's SVD, and what it is for."""
+"""Method "nonlocal": grouping against a plain search, eigenvectors and groups against NumPy's, and what it is for."""
 
 import numpy as np
 import pytest
 
+from dlkit._native import groups
 from dlkit.inpaint import METHODS, Job, inpaint
-from dlkit.inpaint.groups import SIMILAR, WINDOW, Grouping, approximate, similar
+from dlkit.inpaint.groups import Grouping
 from dlkit.inpaint.mask import distance
 from dlkit.inpaint.methods.low_rank import low_rank
 from dlkit.inpaint.methods.patchmatch import patchmatch
@@ -26,51 +27,79 @@ def psnr(a, b, hole):
 @pytest.mark.parametrize(("top", "left"), [(0, 0), (20, 17), (34, 24), (9, 0)])
 def test_the_most_similar_patches(rng, top, left):
     grey, size = rng.random((40, 30)).astype(np.float32), 6
-    places, distances = np.empty((SIMILAR, 2), np.int64), np.empty(SIMILAR, np.float32)
-    n = similar(grey, top, left, size, places, distances)
+    places = groups.similar(grey, top, left, size)
     found = {}
-    for i in range(max(top - WINDOW, 0), min(top + WINDOW, 34) + 1):
-        for j in range(max(left - WINDOW, 0), min(left + WINDOW, 24) + 1):
+    for i in range(max(top - groups.WINDOW, 0), min(top + groups.WINDOW, 34) + 1):
+        for j in range(max(left - groups.WINDOW, 0), min(left + groups.WINDOW, 24) + 1):
             step = grey[i : i + size, j : j + size].astype(float) - grey[top : top + size, left : left + size]
             found[i, j] = (step**2).sum()
-    nearest = sorted(found, key=found.get)[:SIMILAR]
-    assert n == min(SIMILAR, len(found))
-    assert [tuple(p) for p in places[:n]] == nearest  # the leader itself, at distance 0, comes first
+    nearest = sorted(found, key=found.get)[: groups.SIMILAR]
+    assert len(nearest) == min(groups.SIMILAR, len(found))
+    assert [tuple(p) for p in places] == nearest  # the leader itself, at distance 0, comes first
 
 
+@pytest.mark.parametrize("n", [1, 2, 3, 11, groups.SIMILAR])
+def test_leading_eigenvectors(rng, n):
+    for decades in (0.5, 3):
+        turned = np.linalg.qr(rng.standard_normal((n, n)))[0]
+        values = 100 * np.geomspace(1, 0.1**decades, n)
+        A = turned * values @ turned.T
+        for floor in (values[0] * 2, *np.sqrt(values[1:] * values[:-1]), values[-1] / 2):  # between the eigenvalues
+            vectors = groups.leading(A.astype(np.float32), floor)
+            rank = int((values > floor).sum())
+            assert vectors.shape == (rank, n)
+            np.testing.assert_allclose(vectors @ vectors.T, np.eye(rank), atol=1e-5)
+            expected = turned[:, :rank] @ turned[:, :rank].T
+            np.testing.assert_allclose(vectors.T @ vectors, expected, atol=1e-3)
+
+
+def test_leading_eigenvectors_of_zeros_and_of_a_diagonal():
+    assert len(groups.leading(np.zeros((7, 7), np.float32), 1e-6)) == 0
+    vectors = groups.leading(np.diag([3.0, 1, 5]).astype(np.float32), 2)
+    np.testing.assert_allclose(np.abs(vectors), [[1, 0, 0], [0, 0, 1]], atol=1e-6)
+    with pytest.raises(ValueError, match="floor 0"):
+        groups.leading(np.eye(3, dtype=np.float32), 0)
+
+
+@pytest.mark.parametrize(("shape", "leader"), [((24, 24), (9, 8)), ((7, 8), (1, 2)), ((5, 6), (0, 1))])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_one_group_is_the_truncated_svd(rng, channels):
-    size, noise = 5, np.float32(0.05)
-    image = np.tile(rng.random((8, 8, channels)), (3, 3, 1)).astype(np.float32)
+def test_one_group_is_the_truncated_svd(rng, channels, shape, leader):
+    """Also where there are fewer patches than a group has."""
+    size, noise = 5, 0.05
+    image = np.tile(rng.random((8, 8, channels)), (3, 3, 1)).astype(np.float32)[: shape[0], : shape[1]].copy()
     image += (0.02 * rng.standard_normal(image.shape)).astype(np.float32)
-    hole = rng.random(image.shape[:2]) < 0.5
-    grey = np.ascontiguousarray(image.mean(axis=2))
-    sums = np.zeros((1, 24, 24, channels + 1), np.float32)
-    approximate(image, grey, hole, np.array([[9, 8]]), np.array([1]), np.array([0]), noise, size, sums)
+    grey = image.mean(axis=2)
+    sums, weights = np.zeros((1, *image.shape), np.float32), np.zeros((1, *shape), np.float32)
+    ends, tops = np.array([1]), np.array([0])
+    groups.approximate(image, grey, np.array([leader]), ends, tops, noise, size, sums, weights)
 
-    places = np.empty((SIMILAR, 2), np.int64)
-    n = similar(grey, 9, 8, size, places, np.empty(SIMILAR, np.float32))
-    group = np.stack([image[i : i + size, j : j + size].ravel() for i, j in places[:n]]).astype(float)
+    places = groups.similar(grey, *leader, size)
+    n = len(places)
+    group = np.stack([image[i : i + size, j : j + size].ravel() for i, j in places]).astype(float)
     mean = group.mean(axis=0)
     u, s, v = np.linalg.svd(group - mean, full_matrices=False)
     rank = int((s > noise * (np.sqrt(n) + np.sqrt(group.shape[1]))).sum())
     assert 0 < rank < n
     kept = (u[:, :rank] * s[:rank]) @ v[:rank] + mean
-    expected = np.zeros(sums.shape[1:])
-    for (i, j), patch in zip(places[:n], kept.reshape(n, size, size, channels)):
-        expected[i : i + size, j : j + size, :channels] += patch / (1 + rank)
-        expected[i : i + size, j : j + size, channels] += 1 / (1 + rank)
-    expected[~hole] = 0
+    expected, counts = np.zeros(image.shape), np.zeros(shape)
+    for (i, j), patch in zip(places, kept.reshape(n, size, size, channels)):
+        expected[i : i + size, j : j + size] += patch / (1 + rank)
+        counts[i : i + size, j : j + size] += 1 / (1 + rank)
     np.testing.assert_allclose(sums[0], expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(weights[0], counts, rtol=1e-5)
+    with pytest.raises(ValueError, match="do not fit their band"):
+        groups.approximate(
+            image, grey, np.array([leader]), ends, tops, noise, size, sums[:, :4].copy(), weights[:, :4].copy()
+        )
 
 
 def test_every_pixel_of_the_hole_is_reached(rng):
     for shape in ((6, 6), (5, 40), (31, 23), (1, 9)):
         image = rng.random((*shape, 1)).astype(np.float32)
         for turn in range(4):
-            groups = Grouping(np.ones(shape, bool))
-            assert list(groups.round(image, 0.05, turn))[-1] == 1
-            assert (groups.total[..., 1] > 0).all()
+            grouping = Grouping(np.ones(shape, bool))
+            assert list(grouping.round(image, 0.05, turn))[-1] == 1
+            assert (grouping.weight > 0).all()
 
 
 @pytest.mark.parametrize(("damage", "gain"), [("scattered", 5), ("scratch", 2.5)])

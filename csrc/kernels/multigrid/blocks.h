@@ -7,13 +7,9 @@
 
 #define KERNEL(name) DL_NAME(dl_grid_##name)
 
-/* anywhere in memory, among numbers of their own type */
-typedef float lanes __attribute__((vector_size(4 * DL_LANES), aligned(4), may_alias));
 typedef double half __attribute__((vector_size(4 * DL_LANES), aligned(8), may_alias)); /* as many bits: half a block */
 typedef float half_lanes __attribute__((vector_size(2 * DL_LANES), aligned(4), may_alias));
 enum { DL_HALF = DL_LANES / 2 };
-#define AT(type, x) (*(type *)(x))
-#define GET(type, x) (*(const type *)(x))
 #ifdef __AVX__ /* GCC 12 makes eight instructions of these two */
 #include <immintrin.h>
 #define WIDER(x) ((half)_mm256_cvtps_pd(_mm_loadu_ps(x)))
@@ -30,7 +26,6 @@ enum { DL_HALF = DL_LANES / 2 };
 #define EACH_BLOCK_OF_GROUP(g) \
     for (long block = group * DL_GROUP, end_ = dl_min(block + DL_GROUP, (g)->blocks); block < end_; block++)
 
-typedef int32_t lane_numbers __attribute__((vector_size(4 * DL_LANES)));
 #if defined(__clang__)
 #define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #else

@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 
 from dlkit.errors import DataError
-from dlkit.inpaint.groups import Grouping
 from dlkit.inpaint.mask import distance
 from dlkit.inpaint.method import Job, method
 from dlkit.inpaint.methods.patchmatch import patchmatch
@@ -50,6 +49,8 @@ def nonlocal_(image: np.ndarray, hole: np.ndarray, job: Job) -> np.ndarray:
 def low_rank(image: np.ndarray, hole: np.ndarray, job: Job) -> np.ndarray:
     """float32 [H, W, C]: all rounds, or those that there is time for."""
     filled = start(image, hole, replace(job, progress=lambda fraction: job.progress(START * fraction)))
+    from dlkit.inpaint.groups import Grouping  # compiled; where it is missing, so is what `start` needs, which says so
+
     rounds = job.iterations or ROUNDS[job.quality]
     grouping = Grouping(hole)
     for turn, noise in enumerate(np.geomspace(*NOISE, rounds)):

@@ -1,0 +1,15 @@
+/* What these kernels share: rows of DL_SIMILAR numbers, in vectors. */
+#ifndef DL_KERNELS_GROUPS_H
+#define DL_KERNELS_GROUPS_H
+#include "dl_compiler.h"
+#include "dl_groups.h"
+#include "dl_lanes.h"
+
+#define KERNEL(name) DL_NAME(dl_group_##name)
+enum { ROW_VECTORS = DL_SIMILAR / DL_LANES };
+
+#define DL_DECLARE(result, name, arguments) result KERNEL(name) arguments;
+DL_GROUP_KERNELS(DL_DECLARE)
+
+INLINE float total(lanes x) { return ((x[0] + x[4]) + (x[1] + x[5])) + ((x[2] + x[6]) + (x[3] + x[7])); }
+#endif
