@@ -12,7 +12,7 @@ cdef extern from "dl_groups.h" nogil:
         DL_MOST_CHANNELS
         DL_BEHIND
     ctypedef int64_t dl_place[2]
-    ctypedef float dl_row[24]
+    ctypedef float dl_row[1]  # of as many as the header says
     struct dl_groups:
         const float *image
         const float *grey

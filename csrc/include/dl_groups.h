@@ -6,9 +6,9 @@
 #include "dl_isa.h"
 
 enum {
-    DL_SIMILAR = 24,     /* patches of a group */
+    DL_SIMILAR = 32,     /* patches of a group */
     DL_WINDOW = 10,      /* pixels around a patch in which similar ones are sought */
-    DL_PATCH = 6,        /* a patch's side, at most */
+    DL_PATCH = 8,        /* a patch's side, at most */
     DL_MOST_CHANNELS = 4,
     DL_BEHIND = 32       /* free columns behind a grey image, which are read and ignored */
 };

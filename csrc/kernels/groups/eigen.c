@@ -40,12 +40,20 @@ static void tridiagonal(float A[SIZE][SIZE], float diagonal[SIZE], float beside[
     beside[SIZE - 1] = 0;
 }
 
-/* Turns T until what is beside its diagonal is negligible; each row of Z turns with its row of T. */
-static void diagonalise(float diagonal[SIZE], float beside[SIZE], float Z[SIZE][SIZE], float negligible) {
-    for (int low = 0; low < SIZE; low++)
+/* No eigenvalue of the rows from `low` on is larger (Gershgorin). */
+static float bound(const float diagonal[SIZE], const float beside[SIZE], int low) {
+    float most = 0;
+    for (int i = low; i < SIZE; i++) most = fmaxf(most, diagonal[i] + fabsf(beside[i]) + (i > low ? fabsf(beside[i - 1]) : 0));
+    return most;
+}
+
+/* Turns T until what is beside its diagonal is negligible, or below the floor with all that follows; each row of Z turns with its
+ * row of T. The largest eigenvalues are mostly found first: H has gathered them in the first rows. */
+static void diagonalise(float diagonal[SIZE], float beside[SIZE], float Z[SIZE][SIZE], float floor) {
+    for (int low = 0; low < SIZE && bound(diagonal, beside, low) > floor; low++)
         for (int turn = 0; turn < TURNS; turn++) {
             int high = low, i;
-            while (high < SIZE - 1 && fabsf(beside[high]) > negligible) high++;
+            while (high < SIZE - 1 && fabsf(beside[high]) > NEGLIGIBLE * floor) high++;
             if (high == low) break;
             const float half = (diagonal[low + 1] - diagonal[low]) / (2 * beside[low]), root = sqrtf(half * half + 1);
             float bulge = diagonal[high] - diagonal[low] + beside[low] / (half + (half < 0 ? -root : root)); /* Wilkinson's shift */
@@ -76,7 +84,7 @@ long KERNEL(leading)(dl_row *A, float floor, dl_row *vectors) {
     float diagonal[SIZE], beside[SIZE], V[SIZE][SIZE], scale[SIZE], Z[SIZE][SIZE] = {{0}};
     tridiagonal(A, diagonal, beside, V, scale);
     for (int i = 0; i < SIZE; i++) Z[i][i] = 1;
-    diagonalise(diagonal, beside, Z, NEGLIGIBLE * floor);
+    diagonalise(diagonal, beside, Z, floor);
     long count = 0;
     for (int i = 0; i < SIZE; i++)
         if (diagonal[i] > floor) {

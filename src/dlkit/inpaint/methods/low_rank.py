@@ -12,7 +12,7 @@ from dlkit.inpaint.method import Job, method
 from dlkit.inpaint.methods.patchmatch import patchmatch
 from dlkit.inpaint.multigrid import solve
 
-ROUNDS = {"fast": 9, "normal": 17, "best": 34}
+ROUNDS = {"fast": 12, "normal": 24, "best": 48}
 NOISE = 0.1, 0.008  # what counts as noise in the first round and in the last; 0..1
 STEP = 1.5  # how far a round goes: past the new value, which saves rounds
 START = 0.05  # share of the time that the start is taken to need
