@@ -7,10 +7,10 @@
 
 enum {
     DL_SIMILAR = 32,     /* patches of a group */
-    DL_WINDOW = 10,      /* pixels around a patch in which similar ones are sought */
+    DL_SEARCH = 10,      /* pixels around a patch in which similar ones are sought */
     DL_PATCH = 8,        /* a patch's side, at most */
     DL_MOST_CHANNELS = 4,
-    DL_BEHIND = 32       /* free columns behind a grey image, which are read and ignored */
+    DL_BEHIND = 32       /* free columns behind a grey image: read, whatever they hold, and ignored */
 };
 
 typedef int64_t dl_place[2]; /* row and column */
@@ -28,10 +28,10 @@ struct dl_groups {
 };
 
 #define DL_GROUP_KERNELS(X)                                                                                            \
-    /* places [SIMILAR][2]: the patch at (top, left), then those in its window most like it, in order; how many */     \
+    /* places [SIMILAR]: the patch at (top, left), then those around it most like it, in order; how many */           \
     X(long, similar, (const float *grey, long h, long w, long size, long top, long left, dl_place *places))            \
-    /* how many eigenvalues of the symmetric A exceed floor, above 0; their eigenvectors are then the first rows. A [SIMILAR][SIMILAR] \
-     * is 0 beyond the matrix and is overwritten; so are the other rows */                                             \
+    /* how many eigenvalues of the symmetric A exceed floor, above 0; their eigenvectors are then the first rows. A [SIMILAR] is 0 \
+     * beyond the matrix and is overwritten */                                                                         \
     X(long, leading, (dl_row *A, float floor, dl_row *vectors))                                                        \
     /* every group of every band */                                                                                    \
     X(void, approximate, (const struct dl_groups *q))

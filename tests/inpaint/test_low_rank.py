@@ -1,14 +1,19 @@
 """Method "nonlocal": grouping against a plain search, eigenvectors and groups against NumPy's, and what it is for."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
-from dlkit._native import groups
+from dlkit._native import groups, matrix
 from dlkit.inpaint import METHODS, Job, inpaint
-from dlkit.inpaint.groups import Grouping
+from dlkit.inpaint.groups import LUMINANCE, Grouping
 from dlkit.inpaint.mask import distance
 from dlkit.inpaint.methods.low_rank import low_rank
 from dlkit.inpaint.methods.patchmatch import patchmatch
+from dlkit.threads import set_num_threads
 
 
 def texture(rng, shape=(48, 56)):
@@ -20,6 +25,11 @@ def texture(rng, shape=(48, 56)):
     )
 
 
+def behind(grey):
+    """With the free columns that the search reads: NaN, as none may count."""
+    return np.pad(grey, ((0, 0), (0, groups.BEHIND)), constant_values=np.nan)
+
+
 def psnr(a, b, hole):
     return 10 * np.log10(255**2 / np.mean((a[hole].astype(float) - b[hole]) ** 2))
 
@@ -27,10 +37,10 @@ def psnr(a, b, hole):
 @pytest.mark.parametrize(("top", "left"), [(0, 0), (20, 17), (34, 24), (9, 0)])
 def test_the_most_similar_patches(rng, top, left):
     grey, size = rng.random((40, 30)).astype(np.float32), 6
-    places = groups.similar(grey, top, left, size)
+    places = groups.similar(behind(grey), top, left, size)
     found = {}
-    for i in range(max(top - groups.WINDOW, 0), min(top + groups.WINDOW, 34) + 1):
-        for j in range(max(left - groups.WINDOW, 0), min(left + groups.WINDOW, 24) + 1):
+    for i in range(max(top - groups.SEARCH, 0), min(top + groups.SEARCH, 34) + 1):
+        for j in range(max(left - groups.SEARCH, 0), min(left + groups.SEARCH, 24) + 1):
             step = grey[i : i + size, j : j + size].astype(float) - grey[top : top + size, left : left + size]
             found[i, j] = (step**2).sum()
     nearest = sorted(found, key=found.get)[: groups.SIMILAR]
@@ -61,17 +71,44 @@ def test_leading_eigenvectors_of_zeros_and_of_a_diagonal():
         groups.leading(np.eye(3, dtype=np.float32), 0)
 
 
-@pytest.mark.parametrize(("shape", "leader"), [((24, 24), (9, 8)), ((7, 8), (1, 2)), ((5, 6), (0, 1))])
-@pytest.mark.parametrize("channels", [1, 3])
-def test_one_group_is_the_truncated_svd(rng, channels, shape, leader):
-    """Also where there are fewer patches than a group has."""
-    size, noise = 5, 0.05
-    image = np.tile(rng.random((8, 8, channels)), (3, 3, 1)).astype(np.float32)[: shape[0], : shape[1]].copy()
+def test_leading_eigenvectors_beside_next_to_nothing():
+    """A column whose square is a denormal number counts as nothing: its inverse would be infinite."""
+    A = np.diag(np.linspace(5, 6, groups.SIMILAR)).astype(np.float32)
+    A[0, 1:] = A[1:, 0] = 1e-21
+    vectors = groups.leading(A, 1)
+    np.testing.assert_allclose(vectors.T @ vectors, np.eye(groups.SIMILAR), atol=1e-6)
+
+
+def test_the_search_takes_a_grey_image_with_room_behind():
+    with pytest.raises(ValueError, match="dimensions"):
+        groups.similar(np.zeros(5, np.float32), 0, 0, 1)
+    with pytest.raises(ValueError, match="no patch of 6 pixels"):
+        groups.similar(np.zeros((9, 9), np.float32), 0, 0, 6)
+    flat = groups.similar(behind(np.zeros((30, 30), np.float32)), 12, 12, 6)
+    assert flat[0].tolist() == [12, 12]  # the leader first, then those found first
+    assert flat[1:4].tolist() == [[2, 2], [2, 3], [2, 4]]
+
+
+def one_group(image, leader, noise, size):
+    """(sums, weights) of one group, for the whole image."""
+    sums, weights = np.zeros((1, *image.shape), np.float32), np.zeros((1, *image.shape[:2]), np.float32)
+    grey = behind(image @ LUMINANCE if image.shape[2] == 3 else image[..., 0])
+    groups.approximate(image, grey, np.array([leader]), np.array([1]), np.array([0]), noise, size, sums, weights)
+    return sums[0], weights[0]
+
+
+@pytest.mark.parametrize(
+    ("shape", "leader", "size"),
+    [((24, 24), (9, 8), 5), ((7, 8), (1, 2), 5), ((5, 6), (0, 1), 5), ((21, 40), (7, 30), 8)],
+)
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_one_group_is_the_truncated_svd(rng, channels, shape, leader, size):
+    """Also where there are fewer patches than a group has, and for the largest patches."""
+    noise = 0.05
+    image = np.tile(rng.random((8, 8, channels)), (3, 5, 1)).astype(np.float32)[: shape[0], : shape[1]].copy()
     image += (0.02 * rng.standard_normal(image.shape)).astype(np.float32)
-    grey = image.mean(axis=2)
-    sums, weights = np.zeros((1, *image.shape), np.float32), np.zeros((1, *shape), np.float32)
-    ends, tops = np.array([1]), np.array([0])
-    groups.approximate(image, grey, np.array([leader]), ends, tops, noise, size, sums, weights)
+    sums, weights = one_group(image, leader, noise, size)
+    grey = behind(image @ LUMINANCE if channels == 3 else image[..., 0])
 
     places = groups.similar(grey, *leader, size)
     n = len(places)
@@ -85,12 +122,77 @@ def test_one_group_is_the_truncated_svd(rng, channels, shape, leader):
     for (i, j), patch in zip(places, kept.reshape(n, size, size, channels)):
         expected[i : i + size, j : j + size] += patch / (1 + rank)
         counts[i : i + size, j : j + size] += 1 / (1 + rank)
-    np.testing.assert_allclose(sums[0], expected, rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(weights[0], counts, rtol=1e-5)
-    with pytest.raises(ValueError, match="do not fit their band"):
-        groups.approximate(
-            image, grey, np.array([leader]), ends, tops, noise, size, sums[:, :4].copy(), weights[:, :4].copy()
-        )
+    np.testing.assert_allclose(sums, expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(weights, counts, rtol=1e-5)
+
+
+def test_groups_must_fit_their_bands_and_the_noise_be_above_nothing():
+    image, grey = np.zeros((24, 24, 1), np.float32), np.zeros((24, 24 + groups.BEHIND), np.float32)
+
+    def approximate(leader=(9, 8), ends=1, top=0, noise=0.1, height=24):
+        sums, weights = np.zeros((1, height, 24, 1), np.float32), np.zeros((1, height, 24), np.float32)
+        groups.approximate(image, grey, np.array([leader]), np.array([ends]), np.array([top]), noise, 6, sums, weights)
+
+    approximate()
+    for wrong in ({"leader": (19, 8)}, {"leader": (3, -1)}, {"top": 1}, {"height": 20}):
+        with pytest.raises(ValueError, match="do not fit their band"):
+            approximate(**wrong)
+    with pytest.raises(ValueError, match="do not rise"):
+        approximate(ends=2)
+    for noise in (0, -1, np.nan, np.inf):
+        with pytest.raises(ValueError, match="noise"):
+            approximate(noise=noise)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_round_is_the_sum_of_its_groups(rng, threads):
+    """Over several batches of bands, for any number of threads."""
+    image = (texture(rng, (260, 24)) / 255).astype(np.float32)
+    hole = rng.random(image.shape[:2]) < 0.02
+    grouping = Grouping(hole)
+    set_num_threads(threads)
+    assert len(list(grouping.round(image, 0.05, 1))) >= 2
+    set_num_threads(0)
+    sums, weights = np.zeros(image.shape), np.zeros((*hole.shape, 1))
+    size = groups.PATCH
+    for i in (0, *range(1, 260 - size, 4), 260 - size):
+        for j in (0, *range(1, 24 - size, 4), 24 - size):
+            if hole[i : i + size, j : j + size].any():
+                patches, weight = one_group(image, (i, j), 0.05, size)
+                sums += patches
+                weights += weight[..., None]
+    np.testing.assert_allclose(grouping.weight, weights, rtol=1e-5)
+    np.testing.assert_allclose(grouping.total, sums, rtol=1e-4, atol=1e-5)
+    expected = np.where(weights > 0, sums / np.maximum(weights, 1e-9), image)
+    np.testing.assert_allclose(grouping.mean(image), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("isa", ["baseline", "avx2", "avx512"])
+def test_every_instruction_set_finds_the_same(isa, rng, tmp_path):
+    order = ["baseline", "avx2", "avx512"]
+    if order.index(isa) > order.index(matrix.isa_cpu()):
+        pytest.skip(f"this CPU or build has no {isa}")
+    image, noise = (texture(rng) / 255).astype(np.float32), 0.05
+    np.save(tmp_path / "in.npy", image)
+    code = (
+        "import numpy as np; from dlkit._native import matrix; from dlkit.inpaint.groups import Grouping;"
+        f"image = np.load('in.npy'); assert matrix.isa_name() == {isa!r};"
+        f"g = Grouping(np.ones(image.shape[:2], bool)); list(g.round(image, {noise}, 0)); np.save('out.npy', g.mean(image))"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "DLKIT_ISA": isa}, check=True)
+    grouping = Grouping(np.ones(image.shape[:2], bool))
+    list(grouping.round(image, noise, 0))
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), grouping.mean(image), atol=1e-4)
+
+
+def test_only_the_holes_surroundings_are_looked_at(rng):
+    image = texture(rng, (150, 160)).astype(np.float32) / 255
+    hole = np.zeros(image.shape[:2], bool)
+    hole[70:73, 60:90] = True
+    image[hole] = 0
+    changed = image.copy()
+    changed[:30], changed[:, 130:] = 0.5, 0.1
+    np.testing.assert_array_equal(low_rank(image, hole, Job())[hole], low_rank(changed, hole, Job())[hole])
 
 
 def test_every_pixel_of_the_hole_is_reached(rng):
@@ -100,6 +202,12 @@ def test_every_pixel_of_the_hole_is_reached(rng):
             grouping = Grouping(np.ones(shape, bool))
             assert list(grouping.round(image, 0.05, turn))[-1] == 1
             assert (grouping.weight > 0).all()
+    hole = np.zeros((2, 60), bool)
+    hole[0, 30] = True
+    for turn in range(4):
+        grouping = Grouping(hole)
+        assert list(grouping.round(rng.random((2, 60, 1)).astype(np.float32), 0.05, turn))[-1] == 1
+        assert grouping.weight[0, 30] > 0
 
 
 @pytest.mark.parametrize(("damage", "gain"), [("scattered", 5), ("scratch", 2.5)])

@@ -6,7 +6,7 @@
 #include "groups.h"
 
 enum { SIZE = DL_SIMILAR, TURNS = 50 /* at most for an eigenvalue; two are usual */ };
-#define NEGLIGIBLE 1e-4f /* of the floor: what is left beside the diagonal. Eigenvalues are off by less */
+#define NEGLIGIBLE 1e-4f /* of the floor: what is left beside the diagonal. Eigenvalues are off by less, and by rounding the largest */
 #define EACH(v) UNROLL for (int v = 0; v < SIZE; v += DL_LANES)
 
 INLINE float dot(const float *a, const float *b) {
@@ -19,13 +19,14 @@ INLINE void add_times(float *a, float factor, const float *b) { EACH(v) AT(lanes
 
 /* T = H A H, its diagonal and what is beside it. H = H_0 H_1 ..., H_k = I - scale[k] v v^T with v = V[k], which turns column k
  * below the diagonal onto its first element. */
-static void tridiagonal(float A[SIZE][SIZE], float diagonal[SIZE], float beside[SIZE], float V[SIZE][SIZE], float scale[SIZE]) {
+static void tridiagonal(float A[SIZE][SIZE], float diagonal[SIZE], float beside[SIZE], float V[SIZE][SIZE], float scale[SIZE],
+                        float negligible) {
     for (int k = 0; k < SIZE - 2; k++) {
         float *v = V[k], p[SIZE] = {0};
         beside[k] = scale[k] = 0;
         for (int i = 0; i < SIZE; i++) v[i] = i > k ? A[k][i] : 0;
         const float square = dot(v, v);
-        if (square == 0) continue;
+        if (square <= negligible * negligible) continue; /* as if it were 0 */
         beside[k] = v[k + 1] > 0 ? -sqrtf(square) : sqrtf(square); /* of the sign that leaves nothing to cancel */
         scale[k] = 1 / (square - beside[k] * v[k + 1]);
         v[k + 1] -= beside[k];
@@ -49,11 +50,12 @@ static float bound(const float diagonal[SIZE], const float beside[SIZE], int low
 
 /* Turns T until what is beside its diagonal is negligible, or below the floor with all that follows; each row of Z turns with its
  * row of T. The largest eigenvalues are mostly found first: H has gathered them in the first rows. */
-static void diagonalise(float diagonal[SIZE], float beside[SIZE], float Z[SIZE][SIZE], float floor) {
+static void diagonalise(float diagonal[SIZE], float beside[SIZE], float Z[SIZE][SIZE], float floor,
+                        float negligible) {
     for (int low = 0; low < SIZE && bound(diagonal, beside, low) > floor; low++)
         for (int turn = 0; turn < TURNS; turn++) {
             int high = low, i;
-            while (high < SIZE - 1 && fabsf(beside[high]) > NEGLIGIBLE * floor) high++;
+            while (high < SIZE - 1 && fabsf(beside[high]) > negligible) high++;
             if (high == low) break;
             const float half = (diagonal[low + 1] - diagonal[low]) / (2 * beside[low]), root = sqrtf(half * half + 1);
             float bulge = diagonal[high] - diagonal[low] + beside[low] / (half + (half < 0 ? -root : root)); /* Wilkinson's shift */
@@ -82,9 +84,9 @@ static void diagonalise(float diagonal[SIZE], float beside[SIZE], float Z[SIZE][
 
 long KERNEL(leading)(dl_row *A, float floor, dl_row *vectors) {
     float diagonal[SIZE], beside[SIZE], V[SIZE][SIZE], scale[SIZE], Z[SIZE][SIZE] = {{0}};
-    tridiagonal(A, diagonal, beside, V, scale);
+    tridiagonal(A, diagonal, beside, V, scale, NEGLIGIBLE * floor);
     for (int i = 0; i < SIZE; i++) Z[i][i] = 1;
-    diagonalise(diagonal, beside, Z, floor);
+    diagonalise(diagonal, beside, Z, floor, NEGLIGIBLE * floor);
     long count = 0;
     for (int i = 0; i < SIZE; i++)
         if (diagonal[i] > floor) {

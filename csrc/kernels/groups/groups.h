@@ -1,4 +1,4 @@
-/* What these kernels share: rows of DL_SIMILAR numbers, in vectors. */
+/* What these kernels share. */
 #ifndef DL_KERNELS_GROUPS_H
 #define DL_KERNELS_GROUPS_H
 #include "dl_compiler.h"
@@ -6,7 +6,7 @@
 #include "dl_lanes.h"
 
 #define KERNEL(name) DL_NAME(dl_group_##name)
-enum { ROW_VECTORS = DL_SIMILAR / DL_LANES };
+_Static_assert(DL_SIMILAR % DL_LANES == 0, "a row of a group's matrix is whole vectors");
 
 #define DL_DECLARE(result, name, arguments) result KERNEL(name) arguments;
 DL_GROUP_KERNELS(DL_DECLARE)

@@ -1,10 +1,10 @@
 /* The patches most like one, by the squared differences of their grey values. */
+#include "dl_split.h"
 #include "groups.h"
 
-enum { SIDE = 2 * DL_WINDOW + 1, ACROSS = (SIDE + DL_LANES - 1) / DL_LANES * DL_LANES };
+enum { SIDE = 2 * DL_SEARCH + 1, ACROSS = (SIDE + DL_LANES - 1) / DL_LANES * DL_LANES };
 
-static long larger(long a, long b) { return a > b ? a : b; }
-static long smaller(long a, long b) { return a < b ? a : b; }
+_Static_assert(DL_BEHIND >= ACROSS - 1, "whole vectors are read past the last patch of a row");
 
 /* of the patch at `one` from those that begin at `other` and the columns behind it */
 INLINE void distances(const float *one, const float *other, long pitch, long size, float of[ACROSS]) {
@@ -19,11 +19,11 @@ INLINE void distances(const float *one, const float *other, long pitch, long siz
 }
 
 long KERNEL(similar)(const float *grey, long h, long w, long size, long top, long left, dl_place *places) {
-    const long pitch = w + DL_BEHIND, first = larger(left - DL_WINDOW, 0), last = smaller(left + DL_WINDOW, w - size);
+    const long pitch = w + DL_BEHIND, first = dl_max(left - DL_SEARCH, 0), last = dl_min(left + DL_SEARCH, w - size);
     float nearest[DL_SIMILAR] = {-1}, row[ACROSS]; /* the patch itself always comes first */
     long n = 1;
     places[0][0] = top, places[0][1] = left;
-    for (long i = larger(top - DL_WINDOW, 0); i <= smaller(top + DL_WINDOW, h - size); i++) {
+    for (long i = dl_max(top - DL_SEARCH, 0); i <= dl_min(top + DL_SEARCH, h - size); i++) {
         distances(grey + top * pitch + left, grey + i * pitch + first, pitch, size, row);
         for (long j = first; j <= last; j++) {
             const float distance = row[j - first];

@@ -49,20 +49,20 @@ void KERNEL(spread)(const struct dl_grid *fine, const struct dl_grid *coarse, fl
     });
 }
 
-enum { WINDOW = 8 }; /* a coarse cell's four children and two cells around them, along an axis */
+enum { AROUND = 8 }; /* a coarse cell's four children and two cells around them, along an axis */
 
 /* Column 2 J - 3 + x of the fine grid for x = 0 ... 7 and each lane's coarse column J, out of four blocks of a row, the second of
  * which has the first lane's J at its beginning: wherever it is even or odd, every other of 32 numbers from some place on. */
-INLINE void spread_columns(const float *const from[4], lanes of[WINDOW]) {
+INLINE void spread_columns(const float *const from[4], lanes of[AROUND]) {
     float even[4 * DL_HALF], odd[4 * DL_HALF];
     for (int i = 0; i < 4; i++)
         for (int l = 0; l < DL_HALF; l++) even[i * DL_HALF + l] = from[i][2 * l], odd[i * DL_HALF + l] = from[i][2 * l + 1];
-    UNROLL for (int x = 0; x < WINDOW; x++) of[x] = GET(lanes, (x % 2 ? even : odd) + (5 + x) / 2);
+    UNROLL for (int x = 0; x < AROUND; x++) of[x] = GET(lanes, (x % 2 ? even : odd) + (5 + x) / 2);
 }
 
 /* sums += here times the weights of the fine cells in the four blocks of a row, which is number y of the window; `here` and the
  * vectors of weights begin with the first child, x = 2 */
-INLINE void add_weights(const float *const weights[4], const lanes here[4], int y, lanes sums[WINDOW][WINDOW], int reach) {
+INLINE void add_weights(const float *const weights[4], const lanes here[4], int y, lanes sums[AROUND][AROUND], int reach) {
     int k = 0;
     UNROLL for (int dy = -2; dy <= 2; dy++) {
         UNROLL for (int dx = -2; dx <= 2; dx++) {
@@ -85,13 +85,13 @@ INLINE void coarse_weights(const struct dl_grid *fine, const struct dl_grid *coa
                            int reach) {
     static const float none[DL_WINDOW * DL_LANES];
     const long I = row_of(coarse, block), J = column_of(coarse, block), column = 2 * J * DL_LANES;
-    lanes sums[WINDOW][WINDOW] = {{{0}}}, exists[WINDOW][WINDOW], left[WINDOW], right[WINDOW];
+    lanes sums[AROUND][AROUND] = {{{0}}}, exists[AROUND][AROUND], left[AROUND], right[AROUND];
     const float *at[4], *weights[4];
     for (int i = 0; i < 4; i++) at[i] = fine->left + column + (i - 1) * DL_LANES;
     spread_columns(at, left);
     for (int i = 0; i < 4; i++) at[i] = fine->right + column + (i - 1) * DL_LANES;
     spread_columns(at, right);
-    for (int y = 0; y < WINDOW; y++) {
+    for (int y = 0; y < AROUND; y++) {
         const long row = 2 * I - 3 + y;
         for (int i = 0; i < 4; i++) {
             const long found = block_at(fine, active, row, 2 * J - 1 + i);
@@ -105,14 +105,14 @@ INLINE void coarse_weights(const struct dl_grid *fine, const struct dl_grid *coa
                                down * left[5] * exists[y][5]};
         add_weights(weights, here, y, sums, reach);
     }
-    lanes by_row[DL_SIDE][WINDOW] = {{{0}}}, result[DL_SIDE][DL_SIDE] = {{{0}}};
-    for (int y = 0; y < WINDOW; y++) /* parents I - 2 + y / 2 and the next */
-        UNROLL for (int x = 0; x < WINDOW; x++) {
+    lanes by_row[DL_SIDE][AROUND] = {{{0}}}, result[DL_SIDE][DL_SIDE] = {{{0}}};
+    for (int y = 0; y < AROUND; y++) /* parents I - 2 + y / 2 and the next */
+        UNROLL for (int x = 0; x < AROUND; x++) {
             by_row[y / 2][x] += fine->first[2 * I - 3 + y] * exists[y][x] * sums[y][x];
             by_row[y / 2 + 1][x] += fine->second[2 * I - 3 + y] * exists[y][x] * sums[y][x];
         }
     for (int Y = 0; Y < DL_SIDE; Y++)
-        UNROLL for (int x = 0; x < WINDOW; x++) {
+        UNROLL for (int x = 0; x < AROUND; x++) {
             result[Y][x / 2] += left[x] * by_row[Y][x];
             result[Y][x / 2 + 1] += right[x] * by_row[Y][x];
         }

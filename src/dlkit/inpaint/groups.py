@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from dlkit._native.groups import PATCH, WINDOW, approximate
+from dlkit._native.groups import BEHIND, PATCH, SEARCH, approximate
 
 SPACING = 4  # pixels between the patches that lead a group
 BAND = 3  # rows of groups in a band
@@ -34,14 +34,14 @@ class Grouping:
         """
         C = image.shape[2]
         self.total, self.weight = np.zeros(image.shape, np.float32), np.zeros((*self.hole.shape, 1), np.float32)
-        grey = image @ LUMINANCE if C == 3 else image[..., 0]
+        grey = np.pad(image @ LUMINANCE if C == 3 else image[..., 0], ((0, 0), (0, BEHIND)))
         bands = self._bands(turn % SPACING)
         for first in range(0, len(bands), BATCH):
             batch = bands[first : first + BATCH]
             leaders = np.concatenate(batch)
             ends = np.cumsum([len(band) for band in batch])
-            tops = np.array([max(band[0, 0] - WINDOW, 0) for band in batch])
-            height = max(band[-1, 0] + WINDOW + self.size - top for band, top in zip(batch, tops))
+            tops = np.array([max(band[0, 0] - SEARCH, 0) for band in batch])
+            height = max(band[-1, 0] + SEARCH + self.size - top for band, top in zip(batch, tops))
             sums = np.zeros((len(batch), height, *image.shape[1:]), np.float32)
             weights = np.zeros((len(batch), height, image.shape[1]), np.float32)
             approximate(image, grey, leaders, ends, tops, noise, self.size, sums, weights)
@@ -58,7 +58,7 @@ class Grouping:
 
     def _bands(self, offset: int) -> list[np.ndarray]:
         """Upper left corners of the patches that lead a group, int64 [n, 2], for each band that has any."""
-        rows, columns = (_grid(n, offset) for n in self.touching.shape)
+        rows, columns = (_grid(n, offset, min(SPACING, self.size)) for n in self.touching.shape)
         bands = []
         for k in range(0, len(rows), BAND):
             i, j = np.nonzero(self.touching[np.ix_(rows[k : k + BAND], columns)])
@@ -67,9 +67,9 @@ class Grouping:
         return bands
 
 
-def _grid(n: int, offset: int) -> np.ndarray:
-    """Every SPACING-th of 0..n-1 from `offset` on, and both ends, which nothing else would reach."""
-    return np.unique(np.concatenate([[0], np.arange(offset, n, SPACING), [n - 1]]))
+def _grid(n: int, offset: int, spacing: int) -> np.ndarray:
+    """Every so many of 0..n-1 from `offset` on, and both ends, which nothing else would reach."""
+    return np.unique(np.concatenate([[0], np.arange(offset % spacing, n, spacing), [n - 1]]))
 
 
 def _windows_with(hole: np.ndarray, size: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from dlkit.errors import DataError
-from dlkit.inpaint.mask import distance
+from dlkit.inpaint.mask import box_of, distance
 from dlkit.inpaint.method import Job, method
 from dlkit.inpaint.methods.patchmatch import patchmatch
 from dlkit.inpaint.multigrid import solve
@@ -16,6 +16,7 @@ ROUNDS = {"fast": 12, "normal": 24, "best": 48}
 NOISE = 0.1, 0.008  # what counts as noise in the first round and in the last; 0..1
 STEP = 1.5  # how far a round goes: past the new value, which saves rounds
 START = 0.05  # share of the time that the start is taken to need
+MARGIN = 32  # pixels around the hole's box; groups see up to 25
 THIN = 2.0  # pixels: up to this depth the biharmonic filling is the best guess
 WIDE = 6.0  # pixels: a hole deeper than this has a middle without known pixels within reach of a group
 FOUND = 0.5  # there, the share of what patches found anywhere in the photo say
@@ -47,7 +48,14 @@ def nonlocal_(image: np.ndarray, hole: np.ndarray, job: Job) -> np.ndarray:
 
 
 def low_rank(image: np.ndarray, hole: np.ndarray, job: Job) -> np.ndarray:
-    """float32 [H, W, C]: all rounds, or those that there is time for."""
+    """float32 [H, W, C]: all rounds, or those that there is time for, in the hole's box and a margin."""
+    box = box_of(hole, MARGIN)
+    filled = image.copy()
+    filled[box] = all_rounds(np.ascontiguousarray(image[box]), np.ascontiguousarray(hole[box]), job)
+    return filled
+
+
+def all_rounds(image: np.ndarray, hole: np.ndarray, job: Job) -> np.ndarray:
     filled = start(image, hole, replace(job, progress=lambda fraction: job.progress(START * fraction)))
     from dlkit.inpaint.groups import Grouping  # compiled; where it is missing, so is what `start` needs, which says so
 
