@@ -47,7 +47,7 @@ def shape_of(hole: np.ndarray) -> tuple[str, str]:
     depth = distance(hole)[hole]
     deepest, most = float(depth.max()), float(np.quantile(depth, 0.99))
     if most <= SCATTERED:
-        return "scattered", "scattered pixels"
+        return "scattered", "scattered pixels or fine lines"
     if deepest <= THIN:
         return "thin", f"thin strokes, at most {deepest:.0f} pixels deep"
     if deepest <= WIDE and is_long(hole, deepest):
