@@ -63,7 +63,8 @@ def approximate(const float[:, :, ::1] image, const float[:, ::1] grey, const in
     """sums[band] += weight · patch, weights[band] += weight, for every patch of the band's groups, each group by its singular
     values above what `noise` alone would have.
 
-    image : float32 [h, w, channels]    grey : float32 [h, w + BEHIND]    size : of a patch    leaders : int64 [groups, 2], row and column
+    image : float32 [h, w, channels]    grey : float32 [h, w + BEHIND]    size : of a patch
+    leaders : int64 [groups, 2], row and column of the patches that lead a group
     ends, tops : int64 [bands], the group behind a band's last, the row its sums begin with
     sums : float32 [bands, height, w, channels]    weights : float32 [bands, height, w]
     """
@@ -72,10 +73,11 @@ def approximate(const float[:, :, ::1] image, const float[:, ::1] grey, const in
     q.h, q.w, q.channels, q.size, q.noise = image.shape[0], image.shape[1], image.shape[2], size, noise
     q.bands, q.height = ends.shape[0], sums.shape[1]
     if (
-        grey.shape[0] != q.h or grey.shape[1] != q.w + DL_BEHIND or not 0 < size <= min(DL_PATCH, q.h, q.w) or not 0 < q.channels <= DL_MOST_CHANNELS
-        or leaders.shape[1] != 2 or tops.shape[0] != q.bands or sums.shape[0] != q.bands or sums.shape[2] != q.w
-        or sums.shape[3] != q.channels or weights.shape[0] != q.bands or weights.shape[1] != q.height
-        or weights.shape[2] != q.w
+        grey.shape[0] != q.h or grey.shape[1] != q.w + DL_BEHIND
+        or not 0 < size <= min(DL_PATCH, q.h, q.w) or not 0 < q.channels <= DL_MOST_CHANNELS
+        or leaders.shape[1] != 2 or tops.shape[0] != q.bands
+        or sums.shape[0] != q.bands or sums.shape[2] != q.w or sums.shape[3] != q.channels
+        or weights.shape[0] != q.bands or weights.shape[1] != q.height or weights.shape[2] != q.w
     ):
         raise ValueError("approximate: the shapes do not fit each other")
     if not 1e-6 <= noise < 1e6:
@@ -89,7 +91,8 @@ def approximate(const float[:, :, ::1] image, const float[:, ::1] grey, const in
                 and 0 <= tops[band] <= max(leaders[group, 0] - DL_SEARCH, 0)
                 and min(leaders[group, 0] + DL_SEARCH + size, q.h) <= tops[band] + q.height
             ):
-                raise ValueError(f"approximate: the patches like {leaders[group, 0]}, {leaders[group, 1]} do not fit their band")
+                place = leaders[group, 0], leaders[group, 1]
+                raise ValueError(f"approximate: the patches like that at {place} do not fit their band")
         first = ends[band]
     if not first:
         return

@@ -7,13 +7,14 @@ import sys
 import numpy as np
 import pytest
 
-from dlkit._native import groups, matrix
-from dlkit.inpaint import METHODS, Job, inpaint
-from dlkit.inpaint.groups import LUMINANCE, Grouping
-from dlkit.inpaint.mask import distance
-from dlkit.inpaint.methods.low_rank import low_rank
-from dlkit.inpaint.methods.patchmatch import patchmatch
-from dlkit.threads import set_num_threads
+groups = pytest.importorskip("dlkit._native.groups", reason="the native kernels are not built")
+from dlkit._native import matrix  # noqa: E402
+from dlkit.inpaint import METHODS, Job, inpaint  # noqa: E402
+from dlkit.inpaint.groups import LUMINANCE, Grouping  # noqa: E402
+from dlkit.inpaint.mask import distance  # noqa: E402
+from dlkit.inpaint.methods.low_rank import low_rank  # noqa: E402
+from dlkit.inpaint.methods.patchmatch import patchmatch  # noqa: E402
+from dlkit.threads import set_num_threads  # noqa: E402
 
 
 def texture(rng, shape=(48, 56)):
