@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -36,6 +40,31 @@ def mask_of():
         return hole
 
     return make
+
+
+ISAS = ["baseline", "avx2", "avx512"]
+
+
+@pytest.fixture(params=ISAS)
+def array_by_isa(request, tmp_path):
+    """(code, arrays) -> `result`, which the code makes of the arrays in a process of its own, with each instruction set here."""
+    from dlkit._native import matrix
+
+    isa = request.param
+    if ISAS.index(isa) > ISAS.index(matrix.isa_cpu()):
+        pytest.skip(f"this CPU or build has no {isa}")
+
+    def run(code, **arrays):
+        np.savez(tmp_path / "in.npz", **arrays)
+        code = (
+            f"import numpy as np; from dlkit._native import matrix; assert matrix.isa_name() == {isa!r};"
+            f"globals().update(np.load('in.npz'));{code};np.save('out.npy', result)"
+        )
+        environment = {**os.environ, "DLKIT_ISA": isa}
+        subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
+        return np.load(tmp_path / "out.npy")
+
+    return run
 
 
 class Clock(Job):

@@ -1,14 +1,9 @@
 """Method "nonlocal": grouping against a plain search, eigenvectors and groups against NumPy's, and what it is for."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
 groups = pytest.importorskip("dlkit._native.groups", reason="the native kernels are not built")
-from dlkit._native import matrix  # noqa: E402
 from dlkit.inpaint import METHODS, Job, inpaint  # noqa: E402
 from dlkit.inpaint.groups import LUMINANCE, Grouping  # noqa: E402
 from dlkit.inpaint.mask import distance  # noqa: E402
@@ -45,7 +40,6 @@ def test_the_most_similar_patches(rng, top, left):
             step = grey[i : i + size, j : j + size].astype(float) - grey[top : top + size, left : left + size]
             found[i, j] = (step**2).sum()
     nearest = sorted(found, key=found.get)[: groups.SIMILAR]
-    assert len(nearest) == min(groups.SIMILAR, len(found))
     assert [tuple(p) for p in places] == nearest  # the leader itself, at distance 0, comes first
 
 
@@ -168,22 +162,15 @@ def test_a_round_is_the_sum_of_its_groups(rng, threads):
     np.testing.assert_allclose(grouping.mean(image), expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("isa", ["baseline", "avx2", "avx512"])
-def test_every_instruction_set_finds_the_same(isa, rng, tmp_path):
-    order = ["baseline", "avx2", "avx512"]
-    if order.index(isa) > order.index(matrix.isa_cpu()):
-        pytest.skip(f"this CPU or build has no {isa}")
-    image, noise = (texture(rng) / 255).astype(np.float32), 0.05
-    np.save(tmp_path / "in.npy", image)
+def test_every_instruction_set_finds_the_same(array_by_isa, rng):
+    image = (texture(rng) / 255).astype(np.float32)
     code = (
-        "import numpy as np; from dlkit._native import matrix; from dlkit.inpaint.groups import Grouping;"
-        f"image = np.load('in.npy'); assert matrix.isa_name() == {isa!r};"
-        f"g = Grouping(np.ones(image.shape[:2], bool)); list(g.round(image, {noise}, 0)); np.save('out.npy', g.mean(image))"
+        "from dlkit.inpaint.groups import Grouping; grouping = Grouping(np.ones(image.shape[:2], bool));"
+        "list(grouping.round(image, 0.05, 0)); result = grouping.mean(image)"
     )
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "DLKIT_ISA": isa}, check=True)
     grouping = Grouping(np.ones(image.shape[:2], bool))
-    list(grouping.round(image, noise, 0))
-    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), grouping.mean(image), atol=1e-4)
+    list(grouping.round(image, 0.05, 0))
+    np.testing.assert_allclose(array_by_isa(code, image=image), grouping.mean(image), atol=1e-4)
 
 
 def test_only_the_holes_surroundings_are_looked_at(rng):
