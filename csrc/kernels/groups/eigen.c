@@ -50,8 +50,7 @@ static float bound(const float diagonal[SIZE], const float beside[SIZE], int low
 
 /* Turns T until what is beside its diagonal is negligible, or below the floor with all that follows; each row of Z turns with its
  * row of T. The largest eigenvalues are mostly found first: H has gathered them in the first rows. */
-static void diagonalise(float diagonal[SIZE], float beside[SIZE], float Z[SIZE][SIZE], float floor,
-                        float negligible) {
+static void diagonalise(float diagonal[SIZE], float beside[SIZE], float Z[SIZE][SIZE], float floor, float negligible) {
     for (int low = 0; low < SIZE && bound(diagonal, beside, low) > floor; low++)
         for (int turn = 0; turn < TURNS; turn++) {
             int high = low, i;

@@ -10,12 +10,7 @@ typedef INT MASK __attribute__((vector_size(VECTOR_BYTES)));
 #define QUADU ID(quadu)
 typedef REAL QUAD __attribute__((vector_size(4 * sizeof(REAL))));
 typedef REAL QUADU __attribute__((vector_size(4 * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
-#if defined(__clang__) || __GNUC__ >= 12
-#define SHUFFLE(x, y, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
-#else
-typedef INT ID(quad_mask) __attribute__((vector_size(4 * sizeof(REAL))));
-#define SHUFFLE(x, y, ...) __builtin_shuffle(x, y, (ID(quad_mask)){__VA_ARGS__})
-#endif
+typedef INT ID(quad_numbers) __attribute__((vector_size(4 * sizeof(REAL))));
 typedef struct DL_PASTE(dl_tile, T) ID(job);
 
 INLINE VEC ID(broadcast)(REAL s) { /* written out, because the compilers fold this form into the FMA */
@@ -263,12 +258,12 @@ static void ID(pack)(REAL *to, ptrdiff_t width, const REAL *from, ptrdiff_t ld, 
         for (; t + 4 <= depth; t += 4, at += 4 * width) { /* blocks of 4 x 4 */
             QUAD x0 = *(const QUADU *)(row + t), x1 = *(const QUADU *)(row + ld + t);
             QUAD x2 = *(const QUADU *)(row + 2 * ld + t), x3 = *(const QUADU *)(row + 3 * ld + t);
-            QUAD low01 = SHUFFLE(x0, x1, 0, 4, 1, 5), low23 = SHUFFLE(x2, x3, 0, 4, 1, 5);
-            QUAD high01 = SHUFFLE(x0, x1, 2, 6, 3, 7), high23 = SHUFFLE(x2, x3, 2, 6, 3, 7);
-            *(QUADU *)at = SHUFFLE(low01, low23, 0, 1, 4, 5);
-            *(QUADU *)(at + width) = SHUFFLE(low01, low23, 2, 3, 6, 7);
-            *(QUADU *)(at + 2 * width) = SHUFFLE(high01, high23, 0, 1, 4, 5);
-            *(QUADU *)(at + 3 * width) = SHUFFLE(high01, high23, 2, 3, 6, 7);
+            QUAD low01 = SHUFFLE(ID(quad_numbers), x0, x1, 0, 4, 1, 5), low23 = SHUFFLE(ID(quad_numbers), x2, x3, 0, 4, 1, 5);
+            QUAD high01 = SHUFFLE(ID(quad_numbers), x0, x1, 2, 6, 3, 7), high23 = SHUFFLE(ID(quad_numbers), x2, x3, 2, 6, 3, 7);
+            *(QUADU *)at = SHUFFLE(ID(quad_numbers), low01, low23, 0, 1, 4, 5);
+            *(QUADU *)(at + width) = SHUFFLE(ID(quad_numbers), low01, low23, 2, 3, 6, 7);
+            *(QUADU *)(at + 2 * width) = SHUFFLE(ID(quad_numbers), high01, high23, 0, 1, 4, 5);
+            *(QUADU *)(at + 3 * width) = SHUFFLE(ID(quad_numbers), high01, high23, 2, 3, 6, 7);
         }
         for (; t < depth; t++, at += width)
             for (int i = 0; i < 4; i++) at[i] = row[i * ld + t];
@@ -293,4 +288,3 @@ static void ID(pack)(REAL *to, ptrdiff_t width, const REAL *from, ptrdiff_t ld, 
 #undef FAMILY
 #undef QUAD
 #undef QUADU
-#undef SHUFFLE

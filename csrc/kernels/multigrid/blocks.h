@@ -26,12 +26,6 @@ enum { DL_HALF = DL_LANES / 2 };
 #define EACH_BLOCK_OF_GROUP(g) \
     for (long block = group * DL_GROUP, end_ = dl_min(block + DL_GROUP, (g)->blocks); block < end_; block++)
 
-#if defined(__clang__)
-#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
-#else
-#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (lane_numbers){__VA_ARGS__})
-#endif
-
 static inline long position(const struct dl_grid *g, long block) { return g->number[g->place[block]]; }
 static inline long row_of(const struct dl_grid *g, long block) { return g->place[block] / g->stride - DL_BORDER; }
 static inline long column_of(const struct dl_grid *g, long block) { return g->place[block] % g->stride - 1; } /* in blocks */

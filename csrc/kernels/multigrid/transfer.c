@@ -6,7 +6,7 @@
 
 #include "blocks.h"
 
-#define TWICE(x) SHUFFLE(x, x, 0, 1, 1, 2, 2, 3, 3, 4)
+#define TWICE(x) SHUFFLE(lane_numbers, x, x, 0, 1, 1, 2, 2, 3, 3, 4)
 
 /* P's share of coarse row I in its child number k = 0 ... 3 */
 INLINE float share(const struct dl_grid *fine, long I, int k) { return (k < 2 ? fine->second : fine->first)[2 * I - 1 + k]; }
@@ -68,12 +68,13 @@ INLINE void add_weights(const float *const weights[4], const lanes here[4], int 
         UNROLL for (int dx = -2; dx <= 2; dx++) {
             if (abs(dy) + abs(dx) <= reach) {
                 const lanes one = GET(lanes, weights[1] + k * DL_LANES), two = GET(lanes, weights[2] + k * DL_LANES);
-                const lanes even = SHUFFLE(one, two, 0, 2, 4, 6, 8, 10, 12, 14), odd = SHUFFLE(one, two, 1, 3, 5, 7, 9, 11, 13, 15);
+                const lanes even = SHUFFLE(lane_numbers, one, two, 0, 2, 4, 6, 8, 10, 12, 14);
+                const lanes odd = SHUFFLE(lane_numbers, one, two, 1, 3, 5, 7, 9, 11, 13, 15);
                 const lanes before = GET(lanes, weights[0] + k * DL_LANES), behind = GET(lanes, weights[3] + k * DL_LANES);
-                sums[y + dy][2 + dx] += here[0] * SHUFFLE(before, odd, 7, 8, 9, 10, 11, 12, 13, 14);
+                sums[y + dy][2 + dx] += here[0] * SHUFFLE(lane_numbers, before, odd, 7, 8, 9, 10, 11, 12, 13, 14);
                 sums[y + dy][3 + dx] += here[1] * even;
                 sums[y + dy][4 + dx] += here[2] * odd;
-                sums[y + dy][5 + dx] += here[3] * SHUFFLE(even, behind, 1, 2, 3, 4, 5, 6, 7, 8);
+                sums[y + dy][5 + dx] += here[3] * SHUFFLE(lane_numbers, even, behind, 1, 2, 3, 4, 5, 6, 7, 8);
                 k++;
             }
         }
