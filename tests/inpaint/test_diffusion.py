@@ -260,9 +260,9 @@ def test_progress_grows_to_the_end(rng):
 @pytest.mark.parametrize("method", ["telea", "navier-stokes"])
 def test_marching_stops_when_time_is_up(method, rng, monkeypatch, time_for):
     """From the edge inwards some is filled as with all the time in the world, the rest is spread from there."""
-    from dlkit.inpaint import marching
+    from dlkit.inpaint.marching import front
 
-    monkeypatch.setattr(marching, "CHUNK", 500)
+    monkeypatch.setattr(front, "CHUNK", 500)
     image = picture((90, 80, 3), rng)
     hole = np.zeros((90, 80), bool)
     hole[10:80, 10:70] = True

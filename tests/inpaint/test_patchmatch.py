@@ -5,8 +5,11 @@ import pytest
 
 from dlkit.errors import DataError
 from dlkit.inpaint import METHODS, Job, inpaint
-from dlkit.inpaint.exemplar import FAR, RADIUS, vote
-from dlkit.inpaint.methods.patchmatch import Level, Matches, half, peeled, pyramid, texture
+from dlkit.inpaint.exemplar import filling
+from dlkit.inpaint.exemplar.filling import peeled
+from dlkit.inpaint.exemplar.levels import Level, half, pyramid, texture
+from dlkit.inpaint.exemplar.loops import FAR, RADIUS, vote
+from dlkit.inpaint.exemplar.matches import Matches
 
 
 def bricks(rng, shape=(72, 80)):
@@ -155,9 +158,7 @@ def test_the_first_filling_goes_inwards_from_what_is_known(rng):
 
 
 def test_the_first_filling_of_a_vast_hole_compares_with_one_patch_at_least(rng, monkeypatch):
-    from dlkit.inpaint.methods import patchmatch as module
-
-    monkeypatch.setattr(module, "COMPARISONS", 3)
+    monkeypatch.setattr(filling, "COMPARISONS", 3)
     image, hole = rng.random((30, 30, 2)).astype(np.float32), disc((30, 30), 4)
     level = Level(np.where(hole[..., None], np.float32(0), image), hole)
     matches = peeled(level, Job())
@@ -166,14 +167,12 @@ def test_the_first_filling_of_a_vast_hole_compares_with_one_patch_at_least(rng, 
 
 
 def test_of_two_beginnings_the_coarser_stays_where_it_fits_clearly_better(rng, monkeypatch):
-    from dlkit.inpaint.methods import patchmatch as module
-
     wall, noise = bricks(rng), (picture := rng.random((72, 80, 3)) * 255).astype(np.uint8)
     hole = disc(picture.shape[:2], 13)
     filled = {}
     for name, image in (("wall", wall), ("noise", noise)):
         for factor in (0.0, 0.6, np.inf):  # never, as it is, always the coarser
-            monkeypatch.setattr(module, "CLEARLY", factor)
+            monkeypatch.setattr(filling, "CLEARLY", factor)
             filled[name, factor] = inpaint(image, hole, "patchmatch").image
     assert psnr(filled["wall", np.inf], wall, hole) > psnr(filled["wall", 0.0], wall, hole) + 5
     np.testing.assert_array_equal(filled["wall", 0.6], filled["wall", np.inf])

@@ -1,5 +1,8 @@
 """inpaint() on arrays, and masks."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -134,3 +137,21 @@ def test_box():
     assert masks.box_of(hole, 0) == (slice(4, 10), slice(7, 29))
     assert masks.box_of(hole, 3) == (slice(1, 13), slice(4, 30))
     assert masks.box_of(hole, None) == (slice(0, 20), slice(0, 30))
+
+
+def test_who_fills_smoothly_does_not_wait_for_numba():
+    code = """
+import sys
+import subprocess
+import sys
+
+import numpy as np
+from dlkit.inpaint import inpaint
+image, hole = np.zeros((9, 9), np.uint8), np.eye(9, dtype=bool)
+inpaint(image, hole, "biharmonic")
+print([m for m in ("numba", "scipy") if m in sys.modules])
+inpaint(image, hole, "telea")
+print("numba" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["[]", "True"]

@@ -9,7 +9,8 @@ job : what the user asked for, how to report progress, when to stop.
 Returns : float32 [H, W, C]; only its hole pixels are used, clipped to 0..1.
 
 Everything around that is done by `dlkit.inpaint.run`: files, alpha, orientation, 16 bits, cropping, feathering. A method
-is a file in `methods/`; importing `dlkit.inpaint` imports them all.
+is a file in `methods/`; importing `dlkit.inpaint` imports them all, so what takes long to import (Numba, SciPy) is imported
+where it is used.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -66,6 +67,10 @@ class Job:
     def expired(self) -> bool:
         """Whether the deadline has passed: return the best result so far."""
         return self.deadline is not None and time.monotonic() >= self.deadline
+
+    def silent(self) -> Job:
+        """The same, for a part of the work whose progress nobody hears of."""
+        return replace(self, progress=_silent)
 
     def remaining(self) -> float:
         """Seconds until the deadline, infinite without one."""

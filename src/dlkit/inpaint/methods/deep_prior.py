@@ -50,13 +50,13 @@ def deep_prior(image: np.ndarray, hole: np.ndarray, job: Job) -> np.ndarray:
     """
     if max(hole.shape) <= TILE:
         return fitted(image, hole, job)
-    film = solve(image, hole, 1, replace(job, progress=lambda fraction: None)).astype(np.float32)
+    film = solve(image, hole, 1, job.silent())
     left = iter(range(len(starts(hole.shape[0], TILE)) * len(starts(hole.shape[1], TILE)), 0, -1))
 
     def fill(part: np.ndarray, gap: np.ndarray) -> np.ndarray:
         """One tile, within its share of the time; its progress is told tile by tile."""
         deadline = time.monotonic() + 0.95 * job.remaining() / next(left)
-        return part if gap.all() else fitted(part, gap, replace(job, deadline=deadline, progress=lambda fraction: None))
+        return part if gap.all() else fitted(part, gap, replace(job.silent(), deadline=deadline))
 
     tiled = in_tiles(film, hole, fill, job, 0.0, TILE)
     return film if tiled is None else tiled
