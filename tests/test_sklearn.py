@@ -139,6 +139,14 @@ def test_partial_fit_learns_from_one_chunk_after_another(digits):
     assert net.score(scaler.transform(xt), yt) > 0.93
 
 
+def test_partial_fit_after_fit_learns_at_the_rate_asked_for():
+    """Not at the one the schedule ended with, a fraction of a thousandth of it."""
+    net = DLKitClassifier(hidden=(16,), epochs=5, random_state=0).fit(X, Y)
+    for _ in range(60):
+        net.partial_fit(X, 1 - Y)
+    assert net.score(X, 1 - Y) > 0.9
+
+
 def test_a_function_that_builds_the_network(digits):
     x, _, y, _ = digits
     asked = []

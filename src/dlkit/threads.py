@@ -11,15 +11,19 @@ from typing import Any
 
 from dlkit.errors import ConfigError
 
+MOST = 256  # threads; the OpenMP runtime crashes where the system has no memory for so many
+
 _requested = 0  # 0: nobody asked; each library then decides for itself
 
 
 def set_num_threads(n: int) -> None:
-    """n : threads, at least 1; 0 means OMP_NUM_THREADS, or one per core that this process may use.
+    """n : threads, 1 to MOST; 0 means OMP_NUM_THREADS, or one per core that this process may use.
 
-    Raises : ConfigError if OMP_NUM_THREADS is not a number.
+    Raises : ConfigError if n or OMP_NUM_THREADS is not such a number.
     """
     global _requested
+    if not 0 <= n <= MOST:
+        raise ConfigError(f"threads (={n}) must be 0 to {MOST}; 0 is one per core")
     _requested = n or _from_environment() or cores()
     if "numba" in sys.modules:
         apply_to_numba()
@@ -63,8 +67,8 @@ def num_threads() -> int:
 
 def _from_environment() -> int:
     text = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    if text and not (text.isdigit() and int(text) > 0):
-        raise ConfigError(f"OMP_NUM_THREADS (={text!r}) must be a whole number of at least 1; correct or unset it")
+    if text and not (text.isdigit() and 0 < int(text) <= MOST):
+        raise ConfigError(f"OMP_NUM_THREADS (={text!r}) must be a whole number from 1 to {MOST}; correct or unset it")
     return int(text or 0)
 
 

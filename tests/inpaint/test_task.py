@@ -14,7 +14,7 @@ from dlkit.inpaint.task import Judged, crops_of, decibels, inpainting_loss, psnr
 from dlkit.tensor import Tensor
 from dlkit.train import RunFolder, TrainConfig, Trainer
 from dlkit.train.config import read_toml
-from dlkit.train.loop import Silent
+from dlkit.train.progress import Silent
 
 
 def stripes(folder, n=10, sizes=((40, 48), (44, 36)), mode="RGB"):

@@ -187,22 +187,23 @@ def test_a_parameter_owns_its_numbers():
     assert (p.numpy() == 0.5).all()
 
 
-def grouped(make, lrs, steps=4, start=0):
-    """Values of two parameters with these rates after some steps; the second gets no gradient before step `start`."""
+def grouped(make, lrs, steps=4, start=0, without=()):
+    """Values of two parameters with these rates after some steps; the second gets no gradient before step `start` nor in
+    those of `without`."""
     rng = np.random.default_rng(3)
     ps = [nn.Parameter(rng.standard_normal((3, 4))) for _ in lrs]
     optimizer = make(ps)
     gs = rng.standard_normal((steps, 2, 3, 4))
     for t in range(steps):
         ps[0].grad = Tensor(gs[t, 0])
-        ps[1].grad = Tensor(gs[t, 1]) if t >= start else None
+        ps[1].grad = Tensor(gs[t, 1]) if t >= start and t not in without else None
         optimizer.step()
     alone = []
-    for i, first in ((0, 0), (1, start)):
+    for i, turns in ((0, range(steps)), (1, [t for t in range(start, steps) if t not in without])):
         rng = np.random.default_rng(3)
         p = nn.Parameter([rng.standard_normal((3, 4)) for _ in lrs][i])
         single = type(optimizer)([p], lr=lrs[i])
-        for t in range(first, steps):
+        for t in turns:
             p.grad = Tensor(gs[t, i])
             single.step()
         alone.append(p.numpy())
@@ -226,6 +227,18 @@ def test_a_parameter_that_joins_late_begins_as_if_alone(cls):
         again = cls(optimizer.parameters, lr=0.02)
         again.load_state_dict(optimizer.state_dict())
         assert (again.steps, again.idle) == (6, [0, 3])
+
+
+@pytest.mark.parametrize("cls", [SGD, RMSprop, Adam, AdamW])
+def test_a_step_without_a_gradient_does_not_count(cls):
+    """Heads that are trained in turn: each goes on as if it were alone, also after its state was saved."""
+    optimizer, together, alone = grouped(lambda ps: cls(ps, lr=0.02), [0.02, 0.02], steps=8, start=1, without=(3, 4, 6))
+    for a, b in zip(together, alone):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+    if optimizer.counts_steps:
+        again = cls(optimizer.parameters, lr=0.02)
+        again.load_state_dict(optimizer.state_dict())
+        assert again.idle == optimizer.idle == [0, 4]
 
 
 def test_equal_rates_are_one_kernel_call_and_others_one_for_each_rate():

@@ -9,7 +9,7 @@ import pytest
 from dlkit.data import ArraySource, Dataset
 from dlkit.errors import ConfigError
 from dlkit.train import RunFolder, TrainConfig, Trainer, evaluate
-from dlkit.train.loop import Silent
+from dlkit.train.progress import Silent
 
 
 def unbalanced(n=240, seed=0):

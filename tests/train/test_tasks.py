@@ -10,7 +10,7 @@ from dlkit.data.normalize import Normalizer
 from dlkit.errors import CheckpointError, ConfigError
 from dlkit.train import RunFolder, TrainConfig, Trainer
 from dlkit.train.checkpoint import load_checkpoint
-from dlkit.train.loop import Silent
+from dlkit.train.progress import Silent
 from dlkit.train.tasks import TASKS, Task
 
 
@@ -55,7 +55,7 @@ class FitLine(Task):
         return Model()
 
     def __init__(self, config, data, origin):
-        self.model_name, self.loader = "linear", Batches()
+        self.model_name, self.loader, self.validated = "linear", Batches(), True
         self.normalizer = Normalizer("none", np.zeros(1), np.ones(1), False)
         self.squared = nn.MSELoss()
 

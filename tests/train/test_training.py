@@ -8,9 +8,11 @@ import pytest
 
 from dlkit import nn
 from dlkit.data import ArraySource, Dataset
-from dlkit.errors import CheckpointError, ConfigError, DataError, DivergedError
+from dlkit.errors import CheckpointError, ConfigError, DataError, DivergedError, DlkitError
 from dlkit.train import RunFolder, TrainConfig, Trainer
-from dlkit.train.loop import Silent
+from dlkit.train.checkpoint import Checkpoint
+from dlkit.train.files import OutputError
+from dlkit.train.progress import Silent
 from dlkit.train.tasks.classify import class_weights
 
 
@@ -123,6 +125,63 @@ def test_a_finished_run_is_not_resumed_without_more_epochs(tmp_path, monkeypatch
     with pytest.raises(CheckpointError, match="has had 1 epochs; give a larger --epochs"):
         Trainer.resume(str(tmp_path / "run"))
     assert Trainer.resume(str(tmp_path / "run"), epochs=2).fit().epochs == 2
+
+
+@pytest.mark.parametrize("patience", [0, 4])
+def test_a_finished_run_goes_on_from_its_last_epoch_not_from_its_best(tmp_path, monkeypatch, patience):
+    data = blobs(spread=0.9)
+    monkeypatch.setattr("dlkit.train.loop.load_data", lambda c: data)
+    options = {"lr": 0.3, "optimizer": "momentum", "schedule": "constant"}
+    epochs = 60 if patience else 8
+    short = config(tmp_path, epochs=epochs, patience=patience, out=str(tmp_path / "parts"), **options)
+    first = Trainer(short).fit()
+    assert first.stopped == ("early" if patience else "finished")
+    assert first.best_epoch < first.epochs  # or there would be nothing to mistake
+    more = first.epochs + 2
+    Trainer(config(tmp_path, epochs=more, out=str(tmp_path / "whole"), **options)).fit()
+    Trainer.resume(str(tmp_path / "parts"), epochs=more, patience=0).fit()
+    assert history(tmp_path / "whole") == history(tmp_path / "parts")
+
+
+@pytest.mark.parametrize("fails_at", ["first checkpoint", "first batch"])
+def test_a_run_that_fails_before_its_first_step_is_not_in_the_way(tmp_path, monkeypatch, fails_at):
+    out, (data, wrong) = tmp_path / "run", (squares(), {"augment": "crop=99"} if fails_at == "first batch" else {})
+    out.mkdir()
+    (out / "notes.txt").write_text("mine")
+    with monkeypatch.context() as patched:
+        if fails_at == "first checkpoint":
+            patched.setattr(Checkpoint, "save", lambda self, path: (_ for _ in ()).throw(OutputError("disk full")))
+        with pytest.raises(DlkitError):
+            Trainer(config(tmp_path, **wrong), data).fit()
+    assert [p.name for p in out.iterdir()] == ["notes.txt"]
+    assert Trainer(config(tmp_path, epochs=1), data).fit().epochs == 1
+
+
+def test_a_run_that_fails_later_is_kept(tmp_path, monkeypatch):
+    data = squares()
+    monkeypatch.setattr("dlkit.train.loop.load_data", lambda c: data)
+
+    class Fails(Silent):
+        def epoch(self, trainer, row):
+            raise OutputError("disk full")
+
+    with pytest.raises(OutputError):
+        Trainer(config(tmp_path), data).fit(Fails())
+    assert Trainer.resume(str(tmp_path / "run")).fit().epochs == 4
+
+
+def test_a_wrong_change_is_not_blamed_on_the_checkpoint(tmp_path, monkeypatch):
+    data = blobs()
+    monkeypatch.setattr("dlkit.train.loop.load_data", lambda c: data)
+    Trainer(config(tmp_path, epochs=1)).fit()
+    with pytest.raises(ConfigError, match=r"^options: lr is not a number"):
+        Trainer.resume(str(tmp_path / "run"), lr=float("nan"))
+
+
+def test_patience_without_validation_is_remarked_on(tmp_path):
+    vain = "patience has no effect: there are no validation examples"
+    assert vain in Trainer(config(tmp_path, patience=2, val_split=0.0, epochs=1), blobs()).remarks()
+    assert vain not in Trainer(config(tmp_path, patience=2, epochs=1), blobs()).remarks()
 
 
 def test_early_stopping_keeps_the_best_network(tmp_path):

@@ -14,7 +14,7 @@ from dlkit.models import build_model
 from dlkit.train import RunFolder, TrainConfig, Trainer
 from dlkit.train.export import export_run
 from dlkit.train.freeze import Freezing, head_of, parts_of
-from dlkit.train.loop import Silent
+from dlkit.train.progress import Silent
 
 SHAPE = (8, 8, 1)
 

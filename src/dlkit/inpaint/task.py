@@ -147,6 +147,7 @@ class Inpaint(Task):
                 f"{data.name}: an epoch has less than one batch of {config.batch_size}; lower --batch-size"
             )
         self.judged, self.tested = Judged(*data.val, config), Judged(*data.test, config)
+        self.validated = len(self.judged) > 0
 
     def inputs(self, batch: Batch, device: str) -> tuple[Tensor, ...]:
         x, known = batch
@@ -165,7 +166,7 @@ class Inpaint(Task):
         return {"train_loss": sums["loss"] / sums["seen"], "train_psnr": decibels(sums["squares"] / sums["unknown"])}
 
     def validate(self, model: nn.Module, device: str, folder: Path) -> Row | None:
-        if not len(self.judged):
+        if not self.validated:
             return None
         found = self.judged.measure(model, device)
         save_fillings(found.shown, folder / "samples.png")

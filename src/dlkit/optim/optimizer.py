@@ -47,16 +47,17 @@ class Optimizer:
         self.scales = [scale for _, scale in scales]  # of the learning rate
         self.lr, self.weight_decay = lr, weight_decay
         self.steps = 0
-        self.idle: list[int | None] = [None] * len(self.parameters)  # steps before a parameter's first gradient
+        self.idle = [0] * len(self.parameters)  # of the steps, how many found a parameter without a gradient
         self.state: list[dict[str, Any]] = [{} for _ in self.parameters]
 
     def step(self) -> None:
         self.steps += 1
         groups: dict[tuple, list[tuple[Parameter, dict[str, Any]]]] = {}  # one kernel call for each
         for i, (p, state, scale) in enumerate(zip(self.parameters, self.state, self.scales)):
-            if p.grad is not None:
-                idle = self._idle(i) if self.counts_steps else 0
-                groups.setdefault((p.device, p.dtype, scale, idle), []).append((p, state))
+            if p.grad is None:
+                self.idle[i] += self.counts_steps
+            else:
+                groups.setdefault((p.device, p.dtype, scale, self.idle[i]), []).append((p, state))
         for (device, dtype, scale, idle), group in groups.items():
             k = kernels(device)
             for p, state in group:
@@ -67,13 +68,6 @@ class Optimizer:
             slots = {slot: [state[slot] for _, state in group] for slot in self.slots}
             decays = [self.weight_decay if p.ndim > 1 else 0.0 for p, _ in group]
             self.update(k, ps, gs, slots, self.lr * scale, decays, self.steps - idle)
-
-    def _idle(self, i: int) -> int:
-        """How many steps were made before parameter i had its first gradient: in this one, if it had none before."""
-        known = self.idle[i]
-        idle = self.steps - 1 if known is None else known
-        self.idle[i] = idle
-        return idle
 
     def update(
         self, k: Any, ps: list, gs: list, state: dict[str, list], lr: float, weight_decays: list[float], t: int
@@ -86,7 +80,7 @@ class Optimizer:
             p.grad = None
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Host copies: "steps", "<parameter index>.<slot>", and "<index>.idle" for one that got its first gradient late."""
+        """Host copies: "steps", "<parameter index>.<slot>", and "<index>.idle" for one that was left out of some."""
         out: dict[str, np.ndarray] = {"steps": np.array(self.steps)}
         for i, (p, state) in enumerate(zip(self.parameters, self.state)):
             out.update({f"{i}.{slot}": np.array(kernels(p.device).to_host(a)) for slot, a in state.items()})
@@ -97,7 +91,7 @@ class Optimizer:
     def load_state_dict(self, saved: dict[str, np.ndarray]) -> None:
         """Raises : CheckpointError if the state is another optimiser's or another network's."""
         state: list[dict[str, Any]] = [{} for _ in self.parameters]
-        late: dict[int, int] = {}
+        idle: dict[int, int] = {}
         for name, value in saved.items():
             if name == "steps":
                 continue
@@ -105,7 +99,7 @@ class Optimizer:
             if slot not in (*self.slots, "idle") or not index.isdigit() or int(index) >= len(self.parameters):
                 raise CheckpointError(f"optimizer state {name!r} does not belong to {type(self).__name__}")
             if slot == "idle":
-                late[int(index)] = int(value)
+                idle[int(index)] = int(value)
                 continue
             p = self.parameters[int(index)]
             if value.shape != p.shape:
@@ -114,7 +108,7 @@ class Optimizer:
         if "steps" not in saved:
             raise CheckpointError("the optimizer state does not say how many steps were made")
         self.steps, self.state = int(saved["steps"]), state  # only now that all of it fits
-        self.idle = [late.get(i, 0 if known else None) for i, known in enumerate(state)]
+        self.idle = [idle.get(i, 0 if known else self.steps) for i, known in enumerate(state)]
 
 
 def _scales(parameters: Parameters, lr: float) -> list[tuple[Parameter, float]]:

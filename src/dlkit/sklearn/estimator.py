@@ -120,14 +120,14 @@ class _Network(BaseEstimator, ABC):
         optimizer = OPTIMIZERS[config.optimizer](network.parameters(), **config.optimizer_options())
         self.network_ = network
         self.loss_curve_: list[float] = []
-        return Learner(network, optimizer, seed)
+        return Learner(network, optimizer, seed, optimizer.lr)
 
     def _learn(self, learner: Learner, X: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> None:
         """All epochs of a fit."""
         config = self._config()
         x, target, weight = self._prepared(X), self._targets(y), self._relative(weight)
         per_epoch = -(-len(x) // config.batch_size)
-        base, schedule = learner.optimizer.lr, config.learning_rate_schedule()
+        base, schedule = learner.lr, config.learning_rate_schedule()
         for epoch in range(config.epochs):
 
             def rate(step: int, done: int = epoch * per_epoch) -> float:
@@ -140,8 +140,7 @@ class _Network(BaseEstimator, ABC):
         """One epoch of `partial_fit`, at a constant learning rate."""
         learner, config = self._learner, self._config()
         x, target, weight = self._prepared(X), self._targets(y), self._relative(weight)
-        constant = learner.optimizer.lr
-        loss = learner.epoch(x, target, weight, self._losses, config.batch_size, lambda step: constant)
+        loss = learner.epoch(x, target, weight, self._losses, config.batch_size, lambda step: learner.lr)
         self.loss_curve_.append(loss)
 
     def _config(self) -> TrainConfig:

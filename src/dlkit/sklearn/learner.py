@@ -22,11 +22,15 @@ Loss = Callable[[Tensor, np.ndarray], Tensor]  # output [B, K] and targets -> on
 
 @dataclass
 class Learner:
-    """`seed` and `epochs` (how many are done) determine the order of the examples and what dropout drops."""
+    """`seed` and `epochs` (how many are done) determine the order of the examples and what dropout drops.
+
+    lr : the learning rate asked for; the optimizer's is that of the last step.
+    """
 
     network: nn.Module
     optimizer: Optimizer
     seed: int
+    lr: float
     epochs: int = 0
 
     def epoch(

@@ -163,7 +163,9 @@ class TrainConfig:
         None, 'Conditions that go before it, e.g. "latency_ms<5,recall>=0.9".', "training", tasks=CLASSIFY
     )
     patience: int = _option(0, "Stop after this many epochs without a better validation result (0: never).", "training")
-    drop_last: bool = _option(False, "Leave out the last, smaller batch of an epoch.", "training")
+    drop_last: bool = _option(
+        False, "Leave out the last, smaller batch of an epoch, unless it is the only one.", "training"
+    )
 
     seed: int = _option(0, "Start of all random numbers.", "run")
     out: str | None = _option(None, "Run folder (default: runs/DATA-MODEL-NUMBER).", "run")

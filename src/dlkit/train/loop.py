@@ -11,14 +11,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from dlkit import nn, random
 from dlkit.backends import BACKENDS, current_backend, kernels, use_backend
 from dlkit.data.names import KNOWN
-from dlkit.errors import CheckpointError, DivergedError
+from dlkit.errors import CheckpointError, DivergedError, DlkitError
 from dlkit.models.user import UserModel
 from dlkit.optim import OPTIMIZERS, Optimizer, clip_gradients
 from dlkit.tensor import Tensor
@@ -28,113 +28,13 @@ from dlkit.train.config import TrainConfig
 from dlkit.train.divergence import advice, first_bad_place, is_finite
 from dlkit.train.files import remove_leftovers, write_atomically
 from dlkit.train.origin import Origin, open_origin
+from dlkit.train.progress import Progress, Several, Silent
 from dlkit.train.run import RunFolder
+from dlkit.train.state import State, TrainResult
 from dlkit.train.tasks import TASKS, Data, Task
 from dlkit.train.tuning import Tuning
 
 _WEIGHTS, _DROPOUT = 4, 5  # branches of the tree of random numbers; the data pipeline has 0 to 3
-
-
-class Progress(Protocol):
-    """Who watches a training: a progress bar, a notebook, a test."""
-
-    def start(self, trainer: Trainer) -> None: ...
-    def step(self, trainer: Trainer, batch: int, batches: int, loss: float) -> None: ...
-    def epoch(self, trainer: Trainer, row: dict[str, Any]) -> None: ...
-
-
-class Silent:
-    def start(self, trainer: Trainer) -> None: ...
-    def step(self, trainer: Trainer, batch: int, batches: int, loss: float) -> None: ...
-    def epoch(self, trainer: Trainer, row: dict[str, Any]) -> None: ...
-
-
-class Several:
-    """Some watchers as one."""
-
-    def __init__(self, *watchers: Progress):
-        self.watchers = watchers
-
-    def start(self, trainer: Trainer) -> None:
-        for watcher in self.watchers:
-            watcher.start(trainer)
-
-    def step(self, trainer: Trainer, batch: int, batches: int, loss: float) -> None:
-        for watcher in self.watchers:
-            watcher.step(trainer, batch, batches, loss)
-
-    def epoch(self, trainer: Trainer, row: dict[str, Any]) -> None:
-        for watcher in self.watchers:
-            watcher.epoch(trainer, row)
-
-
-@dataclass
-class State:
-    """How far a run has come. `batch` batches of epoch `epoch` are done; the task's sums run over them."""
-
-    epoch: int = 0
-    batch: int = 0
-    sums: dict[str, float] = field(default_factory=dict)
-    seconds: float = 0.0
-    best_epoch: int = -1
-    best_score: tuple[float, ...] | None = None
-    costs: dict[str, Any] | None = None
-    history: list[dict[str, Any]] = field(default_factory=list)
-    finished: bool = False
-
-    @classmethod
-    def from_dict(cls, saved: dict[str, Any], path: Path) -> State:
-        """Raises : CheckpointError if `saved` is not what `asdict` made of a State."""
-        try:
-            if "loss_sum" in saved:  # as written when classification was the only task
-                rest = {k: v for k, v in saved.items() if k not in ("loss_sum", "correct", "seen")}
-                sums = {"loss": saved["loss_sum"], "correct": saved["correct"], "seen": saved["seen"]}
-                best = saved["best_score"]  # with validation: accuracy, -loss
-                validated = best and "val_loss" in saved["history"][-1]
-                saved = {**rest, "sums": sums, "best_score": [1.0, *best] if validated else best}
-            state = cls(**saved)
-            if min(state.epoch, state.batch) < 0 or len(state.history) != state.epoch:
-                raise ValueError(f"epoch {state.epoch}, {len(state.history)} of them in the history")
-            if not isinstance(state.sums, dict):
-                raise ValueError(f"sums are {state.sums!r}")
-            state.best_score = tuple(state.best_score) if state.best_score else None  # type: ignore[assignment]
-        except (TypeError, ValueError, KeyError) as error:
-            raise CheckpointError(f"{path}: its training state is damaged ({error})") from None
-        return state
-
-    def add(self, sums: dict[str, float]) -> None:
-        for name, value in sums.items():
-            self.sums[name] = self.sums.get(name, 0) + value
-
-
-@dataclass
-class TrainResult:
-    """What a training came to. `stopped` is "finished", "early" or "interrupted".
-
-    metrics : test_<quantity> and val_<quantity> of the task, of the best network (None where there was no such data),
-        train_loss of the last epoch; each is an attribute too: `result.test_accuracy`
-    """
-
-    metrics: dict[str, Any]
-    epochs: int
-    best_epoch: int
-    seconds: float
-    parameters: int
-    data: str
-    model: str
-    backend: str
-    stopped: str
-    run: str
-    notes: list[str]
-
-    def __getattr__(self, name: str) -> Any:
-        if name != "metrics" and name in self.metrics:
-            return self.metrics[name]
-        raise AttributeError(f"TrainResult has no {name!r}")
-
-    def to_dict(self) -> dict[str, Any]:
-        rest = asdict(self)
-        return {**rest.pop("metrics"), **rest}
 
 
 class Trainer:
@@ -201,7 +101,7 @@ class Trainer:
         if checkpoint.progress is None:
             raise CheckpointError(f"{run.last}: holds a network but no training state to resume")
         values = {**checkpoint.config.to_dict(), "out": str(run.path), **changes}
-        config = TrainConfig.from_dict(values, str(run.last))
+        config = TrainConfig.from_dict(values, "options")  # those of the checkpoint have been looked at
         state = State.from_dict(checkpoint.progress, run.last)
         begun = state.epoch + (state.batch > 0)
         if config.epochs < begun or (state.finished and config.epochs <= begun):
@@ -234,6 +134,21 @@ class Trainer:
         Raises : DivergedError if the loss becomes NaN or infinite, OutputError if the run cannot be written.
         """
         progress = progress or Silent()
+        with self._nothing_kept_of_no_step():
+            self._open_run()
+            with self._stoppable(), self._watched(progress) as progress:
+                stopped = self._train(progress)
+        self.save()
+        result = self._finish(stopped, test)
+        if stopped != "interrupted":  # only now: interrupted in its last test, a run can be resumed to repeat that
+            self.state.finished = True
+            assert self.run is not None
+            last = load_checkpoint(self.run.last)  # the network has the best epoch's weights by now, not these
+            replace(last, progress=asdict(self.state)).save(self.run.last)
+        return result
+
+    def _open_run(self) -> None:
+        """The run folder with the state to begin with, or to go on from."""
         if self.run is None:
             self.run = RunFolder.create(self.config, self.dataset.name, self.task.model_name)
             if self.user_model is not None:
@@ -244,26 +159,33 @@ class Trainer:
         if self.state.costs is None:
             self.state.costs = self.task.costs(self.model)
         self.save()
-        stopped = "finished"
-        with self._stoppable(), self._watched(progress) as progress:
-            progress.start(self)
-            while self.state.epoch < self.config.epochs:
-                if not self._train_epoch(progress):
-                    stopped = "interrupted"
-                    break
-                progress.epoch(self, self._end_epoch())
-                if self._is_stale():
-                    stopped = "early"
-                    break
-                if self._stop and self.state.epoch < self.config.epochs:
-                    stopped = "interrupted"
-                    break
-        self.save()
-        result = self._finish(stopped, test)
-        if stopped != "interrupted":  # only now: interrupted in its last test, a run can be resumed to repeat that
-            self.state.finished = True
-            self.save()
-        return result
+
+    def _train(self, progress: Progress) -> str:
+        """All epochs that are left, or as many as stopping allows; how it ended, as in TrainResult."""
+        progress.start(self)
+        while self.state.epoch < self.config.epochs:
+            if not self._train_epoch(progress):
+                return "interrupted"
+            progress.epoch(self, self._end_epoch())
+            if self._is_stale():
+                return "early"
+            if self._stop and self.state.epoch < self.config.epochs:
+                return "interrupted"
+        return "finished"
+
+    @contextmanager
+    def _nothing_kept_of_no_step(self) -> Iterator[None]:
+        """A new run that fails before its first step leaves no folder in the way of the next try."""
+        new = self.run is None
+        try:
+            yield
+        except DivergedError:  # says how to go on from there
+            raise
+        except DlkitError:
+            if new and self.run is not None and (self.state.epoch, self.state.batch) == (0, 0):
+                self.run.discard()
+                self.run = None
+            raise
 
     @contextmanager
     def _watched(self, progress: Progress) -> Iterator[Progress]:
@@ -428,7 +350,13 @@ class Trainer:
     def remarks(self) -> list[str]:
         """What a user should know about the data and the network before training starts."""
         own = self.origin.remarks(self.task.classes) if self.origin else []
-        return [*self.dataset.remarks(), *own, *(self.tuning.remarks() if self.tuning else [])]
+        vain = ["patience has no effect: there are no validation examples"]
+        return [
+            *self.dataset.remarks(),
+            *(vain if self.config.patience and not self.task.validated else []),
+            *own,
+            *(self.tuning.remarks() if self.tuning else []),
+        ]
 
     def save(self) -> None:
         """Writes the checkpoint that `resume` goes on from."""

@@ -11,6 +11,7 @@ model.py            what the user's file with the network held, where one was gi
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -60,6 +61,13 @@ class RunFolder:
             run = cls.free(f"{data_name}-{model_name}")
         run.write_config(config)
         return run
+
+    def discard(self) -> None:
+        """Removes what a run writes before its first step, and the folder if nothing else is in it."""
+        for path in (self.last, self.path / "config.toml", self.path / "model.py"):
+            path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.path.rmdir()
 
     @classmethod
     def free(cls, name: str) -> RunFolder:

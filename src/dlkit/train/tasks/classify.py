@@ -46,6 +46,7 @@ class Classify(Task):
         self.model_name = (origin.name if origin else None) or name
         splits = split(data, config)
         self.train_source, self.train_dev_source, self.val_source = splits.train, splits.train_dev, splits.dev
+        self.validated = self.val_source is not None
         self.goal = config.goal()
         self.goal.check(self.classes)
         asked = {str(a): "%" if a.metric.share else "" for a in self.goal.asked if a.metric.needs_data}

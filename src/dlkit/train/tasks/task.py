@@ -51,7 +51,8 @@ class Batches(Protocol):
 class Task(ABC):
     """One run's task.
 
-    loader : the batches to train on        model_name : for the run folder and the result
+    loader : the batches to train on        validated : whether there are validation examples
+    model_name : for the run folder and the result
     classes, input_shape, normalizer : what a checkpoint keeps, so that the network can be built and fed again;
         a task without classes has []
     quantities : what rows and metrics hold, with the unit for the curves; "loss" is always there. A row holds
@@ -64,6 +65,7 @@ class Task(ABC):
     quantities: dict[str, str]
 
     loader: Batches
+    validated: bool
     model_name: str
     classes: list[str]
     input_shape: tuple[int, ...]
