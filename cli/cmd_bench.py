@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from dlkit.cli.output import bar, percent, print_json, table
 
+from dlkit.threads import MOST
+
 if TYPE_CHECKING:
     from dlkit.bench import Machine, Result
     from dlkit.errors import BenchmarkError
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 @click.argument("kind", type=click.Choice(["kernels", "models", "all"]), default="all")
 @click.option("-k", "pattern", metavar="PATTERN", help="Only names that contain PATTERN (or match it, with * and ?).")
 @click.option("--against", type=click.Choice(["torch"]), help="Also time PyTorch, in turn, in its faster variant.")
-@click.option("--threads", type=click.IntRange(0), default=0, help="Threads of both sides; 0 is one per core.")
+@click.option("--threads", type=click.IntRange(0, MOST), default=0, help="Threads of both sides; 0 is one per core.")
 @click.option("--backend", metavar="NAME", help="Who computes.")
 @click.option("--rounds", type=click.IntRange(1), default=7, show_default=True, help="Alternating blocks per side.")
 @click.option("--tuned-malloc", is_flag=True, help="PyTorch's training steps keep freed memory, as dlkit's do.")

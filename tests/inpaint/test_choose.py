@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from dlkit.errors import ConfigError
-from dlkit.inpaint import METHODS, Job, Method
-from dlkit.inpaint.choose import BEST, choose, shape_of
+from dlkit.inpaint import METHODS, Job, Method, inpaint
+from dlkit.inpaint.choose import BEST, choose, has_known_square, shape_of
 
 
 def strokes(width, shape=(256, 256)):
@@ -62,7 +62,32 @@ def test_weights_mean_the_network(monkeypatch):
 
 def test_every_shape_ends_with_a_method_that_is_always_there():
     for names in BEST.values():
-        assert METHODS[names[-1]].pace == 0
+        assert (METHODS[names[-1]].pace, METHODS[names[-1]].square) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("shape", "frame"), [((8, 8), 1), ((12, 12), 1), ((2000, 1), 700), ((1000, 2), 300), ((60, 60), 6)]
+)
+def test_where_no_square_is_known_auto_does_without_patches(shape, frame):
+    image, hole = np.random.default_rng(0).random((*shape, 3)).astype(np.float32), np.zeros(shape, bool)
+    hole[frame : shape[0] - frame, min(frame, shape[1] // 2) : max(shape[1] - frame, 1)] = True
+    assert not has_known_square(hole, METHODS["patchmatch"].square)
+    result = inpaint(image, hole)
+    assert result.method != "patchmatch"
+    assert np.isfinite(result.image).all()
+
+
+def test_known_squares():
+    from dlkit.inpaint.exemplar.loops import RADIUS
+
+    assert METHODS["patchmatch"].square == 2 * RADIUS + 1
+    rng = np.random.default_rng(0)
+    for shape in ((20, 15), (7, 30), (6, 30), (30, 7)):
+        for _ in range(20):
+            hole = rng.random(shape) < 0.04
+            windows = [hole[i : i + 7, j : j + 7] for i in range(shape[0] - 6) for j in range(shape[1] - 6)]
+            assert has_known_square(hole, 7) == any(not w.any() for w in windows)
+    assert has_known_square(np.zeros((7, 7), bool), 7)
 
 
 @pytest.mark.parametrize(("option", "value"), [("quality", "good"), ("iterations", 0), ("seed", -1)])

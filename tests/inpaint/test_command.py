@@ -233,6 +233,36 @@ def test_one_mask_for_a_folder(dlkit, folders):
     assert {f["hole_fraction"] for f in report["files"]} == {0.125}
 
 
+def test_one_mask_that_cannot_be_read_is_said_once(dlkit, folders, tmp_path):
+    outcome = dlkit("photos", "nope.png", "-o", "new")
+    assert outcome.code != 0
+    assert outcome.err.count("nope.png") == 1
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_write_protected_file_is_left_alone(dlkit, tmp_path, photo_of, mask_of, monkeypatch):
+    photo_of(tmp_path / "photo.png")
+    mask_of(tmp_path / "mask.png")
+    (tmp_path / "mine.png").write_bytes(b"mine")
+    access = os.access  # who runs this may be allowed everything
+
+    def protected(path, mode, **where):
+        return not (mode == os.W_OK and str(path).endswith("mine.png")) and access(path, mode, **where)
+
+    monkeypatch.setattr(os, "access", protected)
+    outcome = dlkit("photo.png", "mask.png", "-o", "mine.png", "--method", "harmonic")
+    assert (outcome.code, outcome.err.count("write-protected")) == (1, 1)
+    assert (tmp_path / "mine.png").read_bytes() == b"mine"
+
+
+def test_more_threads_than_any_machine_has(dlkit, tmp_path, photo_of, mask_of):
+    photo_of(tmp_path / "photo.png")
+    mask_of(tmp_path / "mask.png")
+    outcome = dlkit("photo.png", "mask.png", "--threads", 99999)
+    assert outcome.code == 2
+    assert "99999" in outcome.err
+
+
 def test_folder_refuses_to_write_among_its_sources(dlkit, folders, photo_of):
     for out in ("photos", "masks", "./photos/"):
         refused = dlkit("photos", "masks", "-o", out)

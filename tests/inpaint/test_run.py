@@ -155,3 +155,22 @@ print("numba" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["[]", "True"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"method": "harmonic", "weights": "runs/a"},
+            r"weights was given, but method 'harmonic' does not use it.*net would",
+        ),
+        ({"method": "telea", "iterations": 5}, "iterations was given.*patchmatch"),
+        ({"timeout": float("nan")}, "timeout nan"),
+        ({"timeout": 0.0}, "timeout 0.0"),
+        ({"threads": 257}, "threads"),
+        ({"threads": -1}, "threads"),
+    ],
+)
+def test_options_without_a_meaning(options, message):
+    with pytest.raises(ConfigError, match=message):
+        inpaint(np.zeros((9, 9), np.uint8), np.eye(9, dtype=bool), **{"method": "harmonic", **options})

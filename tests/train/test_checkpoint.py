@@ -107,6 +107,18 @@ except OutputError as error:
     assert [p.name for p in tmp_path.iterdir()] == ["file.bin"]
 
 
+def test_a_link_stays_and_permissions_too(tmp_path):
+    target, link = tmp_path / "there" / "file.bin", tmp_path / "link.bin"
+    target.parent.mkdir()
+    link.symlink_to(target)
+    write_atomically(link, b"first")  # dangling until now
+    assert (link.is_symlink(), target.read_bytes()) == (True, b"first")
+    target.chmod(0o640)
+    write_atomically(link, b"second")
+    assert (link.is_symlink(), target.read_bytes(), target.stat().st_mode & 0o777) == (True, b"second", 0o640)
+    assert [p.name for p in target.parent.iterdir()] == ["file.bin"]
+
+
 def test_leftovers_of_a_killed_process_are_removed(tmp_path):
     (tmp_path / ".dlkit-unfinished-abc.safetensors").write_bytes(b"half")
     (tmp_path / ".keep").write_bytes(b"")

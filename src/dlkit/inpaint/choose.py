@@ -34,12 +34,29 @@ def choose(hole: np.ndarray, job: Job) -> tuple[str, str]:
     shape, words = shape_of(hole)
     if job.weights:
         return METHODS["net"].name, f"{words}, by the network given"
-    known = [METHODS[name] for name in BEST[shape] if name in METHODS]
+    registered = [METHODS[name] for name in BEST[shape] if name in METHODS]
+    known = [method for method in registered if has_known_square(hole, method.square)]
+    if known[0] is not registered[0]:
+        words += f"; no known square for {registered[0].name}"
     megapixels = hole[box_of(hole, 0)].size / 1e6
     in_time = [method for method in known if method.pace * megapixels < job.remaining()]
     if in_time and in_time[0] is not known[0]:
         words += f"; no time for {known[0].name}"
     return (in_time or known[-1:])[0].name, words
+
+
+def has_known_square(hole: np.ndarray, side: int) -> bool:
+    """Whether a square of so many pixels a side has none of the hole."""
+    known = ~hole
+    for _ in range(2):  # along the rows, then along the columns
+        places = len(known) - side + 1
+        if places < 1:
+            return False
+        rows = known[:places].copy()
+        for k in range(1, side):
+            rows &= known[k : k + places]
+        known = rows.T
+    return bool(known.any())
 
 
 def shape_of(hole: np.ndarray) -> tuple[str, str]:

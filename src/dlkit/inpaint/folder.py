@@ -14,6 +14,7 @@ from pathlib import Path
 from dlkit.data.images import SUFFIXES
 from dlkit.errors import ConfigError, DataError, DlkitError
 from dlkit.inpaint.file import Report, Settings, inpaint_file
+from dlkit.inpaint.photo import read_mask
 from dlkit.threads import cores
 from dlkit.train.files import OutputError, remove_leftovers, says_why
 
@@ -55,8 +56,8 @@ def plan(images: Path, masks: Path | str, out: Path) -> Plan:
 
     Results are `out/<name>.png`, which keeps the pixels outside the mask exactly.
 
-    Raises : DataError if there are no photos, ConfigError if two results had one name or `out` is where photos or
-        masks are.
+    Raises : DataError if there are no photos or the one mask cannot be read, ConfigError if two results had one name or
+        `out` is where photos or masks are.
     """
     photos = pictures(images)
     if not photos:
@@ -68,6 +69,8 @@ def plan(images: Path, masks: Path | str, out: Path) -> Plan:
             )
     tasks, unmatched, taken = [], [], dict[str, Path]()
     of_name = {path.stem: path for path in pictures(masks)} if isinstance(masks, Path) and masks.is_dir() else None
+    if of_name is None and isinstance(masks, Path):
+        read_mask(masks)  # said once, not for every photo
     for photo in photos:
         if photo.stem in taken:
             raise ConfigError(f"{photo} and {taken[photo.stem]}: both results would be {photo.stem}.png; rename one")

@@ -19,6 +19,7 @@ import inspect
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -82,14 +83,21 @@ Fill = Callable[[np.ndarray, np.ndarray, Job], np.ndarray]
 
 @dataclass(frozen=True)
 class Method:
-    """A filling method. `margin`: how many known pixels around the hole's box it looks at; None: the whole image.
-    `pace`: seconds for a megapixel of that box, in colour on two cores; "auto" asks when time is short."""
+    """A filling method.
+
+    margin : how many known pixels around the hole's box it looks at; None: the whole image
+    pace : seconds for a megapixel of that box, in colour on two cores; "auto" asks when time is short
+    square : side in pixels of a wholly known square that it cannot do without
+    takes : options that only some methods use
+    """
 
     name: str
     fill: Fill
     source: str
     margin: int | None = None
     pace: float = 0.0
+    square: int = 0
+    takes: tuple[str, ...] = ()
 
     @property
     def summary(self) -> str:
@@ -99,11 +107,11 @@ class Method:
 METHODS: Registry[Method] = Registry("method")
 
 
-def method(name: str, *, source: str, margin: int | None = None, pace: float = 0.0) -> Callable[[Fill], Fill]:
-    """Puts the decorated function into METHODS."""
+def method(name: str, *, source: str, **properties: Any) -> Callable[[Fill], Fill]:
+    """Puts the decorated function into METHODS; properties: margin, pace, square, takes."""
 
     def register(fill: Fill) -> Fill:
-        METHODS.add(name, Method(name, fill, source, margin, pace))
+        METHODS.add(name, Method(name, fill, source, **properties))
         return fill
 
     return register

@@ -275,8 +275,13 @@ def check_place(path: Path) -> None:
         raise OutputError(f"{path}: is a folder; give the name of a file")
     if not path.parent.is_dir():
         raise OutputError(f"{path}: its folder does not exist; create it first")
-    if not os.access(path.parent, os.W_OK):
-        raise OutputError(f"{path}: cannot be written (no permission in {path.parent}); choose another place with -o")
+    target = path.resolve()  # a link stays, what it points to is written
+    if not target.parent.is_dir():
+        raise OutputError(f"{path}: points to {target}, whose folder does not exist; create it first")
+    if not os.access(target.parent, os.W_OK):
+        raise OutputError(f"{path}: cannot be written (no permission in {target.parent}); choose another place with -o")
+    if target.exists() and not os.access(target, os.W_OK):
+        raise OutputError(f"{path}: is write-protected; choose another place with -o")
 
 
 def write(path: Path, photo: Photo) -> None:

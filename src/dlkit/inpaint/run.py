@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -65,6 +66,10 @@ def inpaint(
     fraction = np.count_nonzero(hole) / hole.size
     if not hole.any():
         return Result(image.copy(), "none", "the mask is empty: the image is copied", 0.0, fraction)
+    if timeout is not None and not timeout > 0:
+        raise ConfigError(f"timeout {timeout}: expected a positive number of seconds")
+    if method != "auto":
+        check_use(METHODS[method], iterations=iterations, weights=weights)
     threading.set_num_threads(threads)
     current_backend(device)  # an error for a device that is not there, also from methods that do not ask
     deadline = None if timeout is None else started + timeout
@@ -72,6 +77,16 @@ def inpaint(
     name, reason = choose(hole, job) if method == "auto" else (method, "asked for")
     filled = fill(METHODS[name], image, hole, job, feather)
     return Result(filled, name, reason, time.monotonic() - started, fraction, not job.expired())
+
+
+def check_use(method: Method, **given: Any) -> None:
+    """Raises ConfigError for an option that this method would not look at."""
+    for name, value in given.items():
+        if value is not None and name not in method.takes:
+            able = ", ".join(n for n in METHODS.names() if name in METHODS[n].takes)
+            raise ConfigError(
+                f"{name} was given, but method '{method.name}' does not use it; leave it out ({able} would)"
+            )
 
 
 def growing(progress: Callable[[float], None] | None) -> Callable[[float], None]:

@@ -24,6 +24,7 @@ from dlkit.models.user import is_user_model
 from dlkit.nn import ACTIVATIONS, INITS, Module
 from dlkit.optim import OPTIMIZERS, SCHEDULES, Schedule
 from dlkit.registry import nearest
+from dlkit.threads import MOST
 
 if TYPE_CHECKING:
     from dlkit.train.metrics import Goal
@@ -214,7 +215,7 @@ class TrainConfig:
             for name in ("model", *MODEL_OPTIONS):
                 if getattr(self, name) is not None:
                     raise ConfigError(f"{name} was given, but the network comes from {self.from_model}; leave one out")
-        at_most = {"threads": 256, "width": 65_536, "image_size": 20_000, "crop_size": 4096, "depth": 10}
+        at_most = {"threads": MOST, "width": 65_536, "image_size": 20_000, "crop_size": 4096, "depth": 10}
         for name, most in at_most.items():
             if (value := getattr(self, name)) is not None and value > most:
                 raise ConfigError(f"{name} (={value}) must be at most {most}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -44,15 +45,20 @@ def write_atomically(path: Path, data: bytes | str) -> None:
 
 
 def save_atomically(path: Path, save: Callable[[str], None]) -> None:
-    """Like `write_atomically`, for a library that wants to write the file itself: `save(temporary name)`."""
+    """Like `write_atomically`, for a library that wants to write the file itself: `save(temporary name)`.
+
+    A link stays and what it points to is replaced; a file that is replaced keeps its permissions.
+    """
     with says_why(path):
+        path = path.resolve()
+        mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o644
         handle, name = tempfile.mkstemp(prefix=TEMPORARY, suffix=path.suffix, dir=path.parent)
         os.close(handle)
         try:
             save(name)
             with open(name, "rb+") as file:
                 os.fsync(file.fileno())
-            os.chmod(name, 0o644)
+            os.chmod(name, mode)
             os.replace(name, path)
         except BaseException:
             with contextlib.suppress(OSError):

@@ -40,7 +40,13 @@ LOOK = 25  # iterations between two looks at them
 TILE = 768  # pixels: a larger image is fitted in tiles, each by a network of its own
 
 
-@method("deep-prior", source="Ulyanov, Vedaldi & Lempitsky 2018, Deep Image Prior, CVPR", margin=64, pace=2500.0)
+@method(
+    "deep-prior",
+    source="Ulyanov, Vedaldi & Lempitsky 2018, Deep Image Prior, CVPR",
+    margin=64,
+    pace=2500.0,
+    takes=("iterations",),
+)
 def deep_prior(image: np.ndarray, hole: np.ndarray, job: Job) -> np.ndarray:
     """An hourglass network learns to draw the known pixels from noise; what it draws in the hole is the filling. Slow.
 

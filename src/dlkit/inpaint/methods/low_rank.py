@@ -23,7 +23,9 @@ FOUND = 0.5  # there, the share of what patches found anywhere in the photo say
 
 
 @method(
-    "nonlocal", source="Zhang, Zhao & Gao 2014, IEEE Trans. Image Process. 23(8), group-based sparse representation"
+    "nonlocal",
+    source="Zhang, Zhao & Gao 2014, IEEE Trans. Image Process. 23(8), group-based sparse representation",
+    takes=("iterations",),
 )
 def nonlocal_(image: np.ndarray, hole: np.ndarray, job: Job) -> np.ndarray:
     """What is alike elsewhere decides: groups of similar patches, made simple, again and again. Thin or scattered holes.

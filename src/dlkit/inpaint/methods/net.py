@@ -19,7 +19,10 @@ from dlkit.train.run import RunFolder
 
 
 @method(
-    "net", source="Liu et al. 2018, Image inpainting for irregular holes using partial convolutions", margin=OVERLAP
+    "net",
+    source="Liu et al. 2018, Image inpainting for irregular holes using partial convolutions",
+    margin=OVERLAP,
+    takes=("weights",),
 )
 def net(image: np.ndarray, hole: np.ndarray, job: Job) -> np.ndarray:
     """A U-Net trained by `dlkit train --task inpaint`; needs --weights RUN.

@@ -10,6 +10,8 @@ from dlkit.inpaint.method import Job, method
 @method(
     "patchmatch",
     source="Wexler, Shechtman & Irani 2007; Barnes et al. 2009; Newson et al. 2014, SIAM J. Imaging Sci. 7(4)",
+    square=7,
+    takes=("iterations",),
 )
 def patchmatch(image: np.ndarray, hole: np.ndarray, job: Job) -> np.ndarray:
     """Patches of the photo itself, chosen to fit each other and what surrounds them. Objects and large holes.
