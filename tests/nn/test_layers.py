@@ -5,7 +5,7 @@ import pytest
 
 from dlkit import Tensor, nn, ops, random
 from dlkit.errors import ConfigError
-from dlkit.nn.init import INITS, fans
+from dlkit.nn.init import INITS, fans_of
 
 
 def t(x):
@@ -114,8 +114,37 @@ def test_nonsense_is_refused_when_the_layer_is_made(make):
 
 
 def test_fans_of_linear_and_filters():
-    assert fans((30, 20)) == (30, 20)
-    assert fans((3, 5, 4, 8)) == (3 * 5 * 4, 3 * 5 * 8)
+    assert fans_of((30, 20)) == (30, 20)
+    assert fans_of((3, 5, 4, 8)) == (3 * 5 * 4, 3 * 5 * 8)
+
+
+def test_flatten_of_no_examples():
+    assert nn.Flatten()(Tensor(np.zeros((0, 4, 4, 3), np.float32))).shape == (0, 48)
+
+
+@pytest.mark.parametrize(
+    ("layer", "channels"),
+    [
+        (lambda: nn.Conv2d(256, 16, 3, activation="relu"), 256),
+        (lambda: nn.Conv2d(64, 64, 3, groups=64, activation="relu"), 64),
+        (lambda: nn.ConvTranspose2d(256, 16, 3), 256),
+        (lambda: nn.ConvTranspose2d(16, 256, 3), 16),
+        (lambda: nn.ConvTranspose2d(256, 16, 4, stride=2), 256),
+        (lambda: nn.ConvTranspose2d(64, 32, 2, stride=2, groups=4), 64),
+    ],
+)
+def test_he_keeps_the_variance_through_every_convolution(layer, channels, rng):
+    """Twice the variance of the input, which a ReLU halves; away from the border, which has fewer inputs."""
+    with random.using(rng):
+        made = layer()
+    made.activation = made._fused = None
+    y = made(Tensor(rng.standard_normal((4, 24, 24, channels)).astype(np.float32))).numpy()
+    assert y[:, 4:-4, 4:-4].var() == pytest.approx(2, rel=0.2)
+
+
+def test_xavier_of_groups_counts_what_one_input_feeds(rng):
+    w = nn.Conv2d(256, 512, 3, groups=64, activation="tanh", rng=rng).weight.numpy()
+    assert w.var() == pytest.approx(2 / (9 * 4 + 9 * 8), rel=0.05)
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,24 @@ def test_a_head_without_any_label_counts_nothing(batch):
     np.testing.assert_array_equal(tensors[0].grad.numpy(), 0)
 
 
+def test_whole_numbers_of_a_regression_are_numbers():
+    loss = nn.MultiTaskLoss({"a": nn.CrossEntropyLoss(), "b": nn.MSELoss()})
+    outputs = {"a": Tensor(np.zeros((3, 2))), "b": Tensor(np.zeros((3, 1)))}
+    targets = {"a": np.array([0, 1, -1]), "b": np.array([[-1], [0], [-1]])}
+    expected = {"a": pytest.approx(np.log(2)), "b": pytest.approx(2 / 3)}
+    assert {n: v.item() for n, v in loss.parts(outputs, targets).items()} == expected
+    tensors = {n: Tensor(t) for n, t in targets.items()}
+    assert {n: v.item() for n, v in loss.parts(outputs, tensors).items()} == expected
+
+
+def test_a_head_without_a_label_counts_nothing_whatever_it_says():
+    x = Tensor(np.full((3, 2), np.inf), requires_grad=True)
+    value = nn.MultiTaskLoss([nn.CrossEntropyLoss()])([x], [np.full(3, -1)])
+    value.backward()
+    assert value.item() == 0
+    np.testing.assert_array_equal(x.grad.numpy(), 0)
+
+
 def test_what_is_known():
     np.testing.assert_array_equal(known_labels(np.array([3, -1, 0])), [True, False, True])
     np.testing.assert_array_equal(known_labels(np.array([[1.0, np.nan], [-1, 2]])), [False, True])

@@ -76,6 +76,14 @@ def test_metrics_of_all_classes_together(result):
     assert METRICS["auc"].of(two) == pytest.approx(by_hand("auc", two, 1))
 
 
+@pytest.mark.parametrize("name", ["auc", "average_precision"])
+def test_of_two_classes_both_count(name, rng):
+    p = rng.random(60)
+    two = evaluation((rng.random(60) < 0.2 + 0.5 * p).astype(int), np.stack([1 - p, p], axis=1))
+    each = [by_hand(name, two, k) for k in (0, 1)]
+    assert METRICS[name].of(two) == pytest.approx(np.mean(each), abs=1e-6)
+
+
 def test_what_cannot_be_ranked_is_not_a_number_and_never_best():
     one_class = evaluation([0, 0], [[0.9, 0.1], [0.2, 0.8]])
     assert math.isnan(METRICS["auc"].of(one_class))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from dlkit import ops, random
 from dlkit.backends import kernels
 from dlkit.errors import ConfigError
-from dlkit.nn.init import INITS
+from dlkit.nn.init import INITS, Fans
 from dlkit.nn.module import Buffer, Module, Parameter
 from dlkit.ops.activation import FROM_OUTPUT
 from dlkit.ops.window import pair
@@ -37,10 +38,10 @@ def default_init(activation: str | None) -> str:
     return "xavier_uniform" if activation in ("tanh", "sigmoid", "softplus") else "he_normal"
 
 
-def _draw(rule: str, shape: tuple[int, ...], rng: np.random.Generator | None) -> Parameter:
+def _draw(rule: str, shape: tuple[int, ...], rng: np.random.Generator | None, fans: Fans | None = None) -> Parameter:
     if _undrawn:
         return Parameter.undrawn(shape)
-    return Parameter(INITS[rule](shape, rng or random.generator()).astype(np.float32))
+    return Parameter(INITS[rule](shape, rng or random.generator(), fans).astype(np.float32))
 
 
 def _zeros(n: int) -> Parameter:
@@ -111,7 +112,9 @@ class Conv2d(Module):
             raise ConfigError(
                 f"channels in (={in_channels}) and out (={out_channels}) must be divisible by groups (={groups})"
             )
-        self.weight = _draw(init or default_init(activation), (*kernel, in_channels // groups, out_channels), rng)
+        shape, taps = (*kernel, in_channels // groups, out_channels), math.prod(kernel)
+        fans = taps * in_channels / groups, taps * out_channels / groups
+        self.weight = _draw(init or default_init(activation), shape, rng, fans)
         self.bias = _zeros(out_channels) if bias else None
         self.geometry = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
         self.activation = activation
@@ -149,7 +152,12 @@ class ConvTranspose2d(Module):
         rng: np.random.Generator | None = None,
     ):
         kernel = pair(kernel_size, "kernel_size")
-        self.weight = _draw(init, (*kernel, out_channels // groups, in_channels), rng)
+        taps = math.prod(kernel)
+        met = max(
+            taps / math.prod(pair(stride, "stride")), 1
+        )  # by an output, on average: the inputs lie a stride apart
+        fans = met * in_channels / groups, taps * out_channels / groups
+        self.weight = _draw(init, (*kernel, out_channels // groups, in_channels), rng, fans)
         self.bias = _zeros(out_channels) if bias else None
         self.geometry = {
             "stride": stride,
@@ -275,7 +283,7 @@ class Flatten(Module):
     """[N, ...] -> [N, everything else]."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.reshape(x.shape[0], -1) if x.shape[0] else x.reshape(0, x[0:0].size)
+        return x.reshape(x.shape[0], math.prod(x.shape[1:]))
 
 
 class _Pool(Module):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from dlkit.errors import ConfigError, ShapeError
+from dlkit.nn.losses import HuberLoss, L1Loss, MSELoss
 from dlkit.nn.module import Module
 from dlkit.tensor import Tensor
 
@@ -18,8 +19,9 @@ class MultiTaskLoss(Module):
     """Σ weight · loss over the heads of a network, each the mean over the examples that have a label for it.
 
     losses : a loss for each head, in a dict by name or a list in the order of the heads.  weights : one number each, by default 1.
-    A head's targets are class labels int [N], where -1 is a missing one, or numbers [N, ...], where NaN is; an example
-    without a label gives that head no loss and no gradient. A head without any label in a batch counts 0.
+    A head's targets are class labels int [N], where -1 is a missing one, or numbers [N, ...], where NaN is (of MSE, L1 and
+    Huber whole numbers are numbers, too: -1 is -1). An example without a label gives that head no loss and no gradient; a
+    head without any label in a batch counts 0.
 
     `forward(outputs, targets)` takes both nested as `losses`; `parts(...)` gives the heads' losses before they are weighted.
     """
@@ -50,26 +52,33 @@ class MultiTaskLoss(Module):
         """The loss of each head, by name (or number)."""
         outputs, targets = _by_name(self.names, outputs, "outputs"), _by_name(self.names, targets, "targets")
         return {
-            name: _masked(loss, outputs[name], np.asarray(targets[name]), name)
+            name: _masked(loss, outputs[name], _host(targets[name]), name)
             for name, loss in zip(self.names, self.losses)
         }
 
 
-def known_labels(target: np.ndarray) -> np.ndarray:
-    """bool [N]: which examples have a label."""
-    unknown = target == MISSING if target.dtype.kind in "iu" else np.isnan(target)
+def _host(target: Any) -> np.ndarray:
+    return target.numpy() if isinstance(target, Tensor) else np.asarray(target)
+
+
+def known_labels(target: np.ndarray, labels: bool = True) -> np.ndarray:
+    """bool [N]: which examples have a label.  labels : whether whole numbers are labels, -1 none, or any numbers."""
+    if target.dtype.kind == "f":
+        unknown = np.isnan(target)
+    else:
+        unknown = target == MISSING if labels else np.zeros(target.shape, bool)
     return ~unknown.reshape(len(target), -1).any(axis=1)
 
 
 def _masked(loss: Module, output: Tensor, target: np.ndarray, name: Any) -> Tensor:
     if len(output) != len(target):
         raise ShapeError(f"head {name!r} has {len(output)} outputs and {len(target)} targets")
-    known = known_labels(target)
+    known = known_labels(target, labels=not isinstance(loss, (MSELoss, L1Loss, HuberLoss)))
     if known.all() and len(known):
         return loss(output, target)
     (rows,) = np.nonzero(known)
     if not len(rows):
-        return (output * 0.0).sum()
+        return output[:0].sum()  # of nothing: 0, whatever the output is, and a gradient of 0
     return loss(output[rows], target[rows])
 
 

@@ -17,7 +17,8 @@ class PartialConv2d(Module):
     """Partial convolution, (x [N, H, W, in_channels], mask [N, H, W, G]) -> (y [N, OH, OW, out_channels], mask' [N, OH, OW, 1]).
 
     mask : 1 where x is known, 0 where not; each of its G channels is for in_channels / G channels of x, so that one map
-        serves them all (G = 1), or one each of several tensors joined. What x holds where it is unknown does not matter.
+        serves them all (G = 1), or one each of several tensors joined. What x holds where it is unknown does not matter, as
+        long as it is finite.
 
         y = Wᵀ (x ⊙ m) · Σ 1 / Σ m + b,  mask' = 1     where the window has a known value (Σ m > 0)
         y = 0,                           mask' = 0     elsewhere

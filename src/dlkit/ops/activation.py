@@ -29,6 +29,7 @@ def kinked(rng: np.random.Generator) -> list[Sample]:
 
 @op("x[...] -> y[...]", formula="y = 1 / (1 + e^-x)", slope="dx = dy · y (1 - y)")
 class sigmoid:
+    real = True
     second = True
     onnx = "Sigmoid"
     samples = smooth
@@ -52,6 +53,7 @@ def _(dy, y):
 
 @op("x[...] -> y[...]", formula="y = (e^x - e^-x) / (e^x + e^-x)", slope="dx = dy · (1 - y²)")
 class tanh:
+    real = True
     second = True
     onnx = "Tanh"
     samples = smooth
@@ -105,6 +107,7 @@ def _(dy, y):
     source="Maas et al. 2013, Rectifier nonlinearities improve neural network acoustic models",
 )
 class leaky_relu:
+    real = True
     second = True
     onnx = "LeakyRelu"
     samples = kinked
@@ -136,6 +139,7 @@ def _(dy, x, slope):
     source="Clevert et al. 2016, Fast and accurate deep network learning by exponential linear units",
 )
 class elu:
+    real = True
     second = True
     onnx = "Elu"
     samples = kinked
@@ -171,6 +175,7 @@ def _(dy, x, alpha):
     source="Hendrycks & Gimpel 2016, Gaussian error linear units (the exact form)",
 )
 class gelu:
+    real = True
     onnx = "Gelu"
     samples = smooth
 
@@ -192,6 +197,7 @@ class gelu:
     source="Elfwing et al. 2017; Ramachandran et al. 2017 (swish)",
 )
 class silu:
+    real = True
     second = True
     samples = smooth
 
@@ -219,6 +225,7 @@ def _(dy, x):
     source="Dugas et al. 2001, Incorporating second-order functional knowledge",
 )
 class softplus:
+    real = True
     second = True
     onnx = "Softplus"
     samples = smooth
@@ -269,6 +276,7 @@ def _axis_errors() -> list[BadCall]:
 
 @op("x[...] -> y[...]", formula="y_i = e^x_i / Σ_j e^x_j along axis", slope="dx = y · (dy - Σ dy · y)")
 class softmax:
+    real = True
     second = True
     onnx = "Softmax"
     arguments, samples, errors = _axis_arguments, _axis_samples, _axis_errors
@@ -294,6 +302,7 @@ def _(dy, y, axis):
 
 @op("x[...] -> y[...]", formula="y_i = x_i - ln Σ_j e^x_j along axis", slope="dx = dy - e^y · Σ dy")
 class log_softmax:
+    real = True
     second = True
     onnx = "LogSoftmax"
     arguments, samples, errors = _axis_arguments, _axis_samples, _axis_errors

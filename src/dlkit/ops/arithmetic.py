@@ -106,6 +106,7 @@ class multiply:
 
 @op("a[...], b[...] -> y[...]", formula="y = a / b", slope="da = dy / b, db = -dy · a / b²")
 class divide:
+    real = True
     second = True
     onnx = "Div"
     errors = misfits
@@ -243,6 +244,7 @@ class equal:
     slope="da = dy · mask, db = dy · (1 - mask)",
 )
 class where:
+    whole = (0,)
     second = True
     nondiff = (0,)
     onnx = "Where"
@@ -284,6 +286,7 @@ class negative:
 
 @op("x[...] -> y[...]", formula="y = e^x", slope="dx = dy · y")
 class exp:
+    real = True
     second = True
     onnx = "Exp"
 
@@ -301,6 +304,7 @@ class exp:
 
 @op("x[...] -> y[...]", formula="y = ln x", slope="dx = dy / x")
 class log:
+    real = True
     second = True
     onnx = "Log"
 
@@ -317,6 +321,7 @@ class log:
 
 @op("x[...] -> y[...]", formula="y = √x", slope="dx = dy / (2 y)")
 class sqrt:
+    real = True
     second = True
     onnx = "Sqrt"
 
@@ -334,6 +339,7 @@ class sqrt:
 
 @op("x[...] -> y[...]", formula="y = sin x", slope="dx = dy · cos x")
 class sin:
+    real = True
     second = True
     onnx = "Sin"
 
@@ -350,6 +356,7 @@ class sin:
 
 @op("x[...] -> y[...]", formula="y = cos x", slope="dx = -dy · sin x")
 class cos:
+    real = True
     second = True
     onnx = "Cos"
 
@@ -366,6 +373,7 @@ class cos:
 
 @op("x[...] -> y[...]", formula="y = 2/√π ∫_0^x e^-t² dt", slope="dx = dy · 2/√π e^-x²")
 class erf:
+    real = True
     second = True
     onnx = "Erf"
 

@@ -17,6 +17,7 @@ from dlkit.symbol import has_symbol
 class dropout:
     """Training mode; at inference dropout is the identity. `mask` fixes the draw, else `rng` (or the default) makes it."""
 
+    real = True
     second = True
     nondiff = (1,)
     onnx = "Dropout"
@@ -30,7 +31,7 @@ class dropout:
             if getattr(x, "device", "cpu") == "meta":
                 return (x, x), {}
             rng = rng or random.generator()
-            dtype = np.dtype(x.dtype)
+            dtype = np.dtype(x.dtype if x.dtype.kind == "f" else np.float32)
             keep = rng.random(x.shape, dtype=np.float32) >= p
             mask = np.multiply(keep, dtype.type(1 / (1 - p)), dtype=dtype)
         return (x, mask), {}

@@ -18,15 +18,8 @@ def _reduction(reduction: str) -> str:
     return reduction
 
 
-def _as_target(x, target):
-    """Whole-number targets (0 and 1, say) in the type of the predictions, which they would otherwise widen."""
-    if isinstance(x, Tensor) and isinstance(target, (list, np.ndarray)) and np.asarray(target).dtype.kind in "iub":
-        return np.asarray(target, dtype=x.dtype)
-    return target
-
-
 def _pair_arguments(x, target, reduction="mean"):
-    return (x, _as_target(x, target)), {"reduction": _reduction(reduction)}
+    return (x, target), {"reduction": _reduction(reduction)}
 
 
 def _pair_shape(x, target, reduction, **attributes):
@@ -80,6 +73,7 @@ def _apart_samples(rng: np.random.Generator, kinks: tuple, **attributes) -> list
 
 @op("x[...], target[...] -> loss[]", formula="loss = mean (x - t)²", slope="dx = 2 (x - t) / n, dt = -dx")
 class mse:
+    real = True
     second = True
     arguments, shape, flops, samples, errors = _pair_arguments, _pair_shape, _pair_flops, _pair_samples, _pair_errors
 
@@ -95,6 +89,7 @@ class mse:
 
 @op("x[...], target[...] -> loss[]", formula="loss = mean |x - t|", slope="dx = sign(x - t) / n, dt = -dx")
 class l1:
+    real = True
     second = True
     arguments, shape, flops, errors = _pair_arguments, _pair_shape, _pair_flops, _pair_errors
 
@@ -117,6 +112,7 @@ class l1:
     source="Huber 1964, Robust estimation of a location parameter",
 )
 class huber:
+    real = True
     second = True
     flops = _pair_flops
     shape = _pair_shape
@@ -124,7 +120,7 @@ class huber:
     def arguments(x, target, delta=1.0, reduction="mean"):
         if not delta > 0:
             raise ConfigError(f"huber: delta (={delta}) must be positive")
-        return (x, _as_target(x, target)), {"delta": float(delta), "reduction": _reduction(reduction)}
+        return (x, target), {"delta": float(delta), "reduction": _reduction(reduction)}
 
     def samples(rng):
         return _apart_samples(rng, (-1.0, 1.0)) + _apart_samples(rng, (-0.5, 0.5), delta=0.5)
@@ -151,13 +147,14 @@ class huber:
 class binary_cross_entropy:
     """On probabilities; `binary_cross_entropy_with_logits` is more exact. No gradient flows to the targets."""
 
+    real = True
     nondiff = (1,)
     second = True
     shape = _pair_shape
     errors = _pair_errors
 
     def arguments(p, target, eps=1e-7, reduction="mean"):
-        return (p, _as_target(p, target)), {"eps": float(eps), "reduction": _reduction(reduction)}
+        return (p, target), {"eps": float(eps), "reduction": _reduction(reduction)}
 
     def flops(p, target, **attributes):
         return 8 * math.prod(p)
@@ -185,6 +182,7 @@ class binary_cross_entropy:
 class binary_cross_entropy_with_logits:
     """No gradient flows to the targets."""
 
+    real = True
     nondiff = (1,)
     second = True
     arguments, shape, errors = _pair_arguments, _pair_shape, _pair_errors
@@ -227,6 +225,8 @@ class cross_entropy:
     """Softmax cross-entropy on class labels. With class weights the mean divides by Σ weight[label], so that rare
     classes do not shrink the loss. Targets that are probabilities (or one-hot): `cross_entropy_with_probabilities`."""
 
+    whole = (1,)
+    real = True
     nondiff = (1, 2)
 
     def arguments(logits, labels, weight=None, label_smoothing=0.0, reduction="mean"):
@@ -306,6 +306,7 @@ class cross_entropy:
 class cross_entropy_with_probabilities:
     """Softmax cross-entropy on targets that are probabilities or one-hot rows."""
 
+    real = True
     nondiff = (1, 2)
     second = True
 

@@ -51,6 +51,7 @@ class batch_norm:
     residual : added before the activation f, which is None, "relu", "relu6" (cut off above 6) or "leaky_relu" with `slope` below 0.
     """
 
+    real = True
     onnx = "BatchNormalization"
     auxiliary = 2
 
@@ -123,6 +124,7 @@ class batch_norm:
 class batch_norm_inference:
     """Inference mode: the running mean and variance are constants. Residual and activation as in batch_norm."""
 
+    real = True
     nondiff = (3, 4)
     onnx = "BatchNormalization"
 
@@ -218,6 +220,7 @@ def _standardized_backward(k, saved, dy, needs):
     source="Ba et al. 2016, Layer normalization",
 )
 class layer_norm:
+    real = True
     onnx = "LayerNormalization"
 
     def arguments(x, gamma=None, beta=None, eps=1e-5):
@@ -257,6 +260,7 @@ class layer_norm:
     source="Wu & He 2018, Group normalization",
 )
 class group_norm:
+    real = True
     onnx = "GroupNormalization"
 
     def arguments(x, gamma=None, beta=None, groups=1, eps=1e-5):
@@ -302,6 +306,7 @@ class group_norm:
     source="Ulyanov et al. 2016, Instance normalization",
 )
 class instance_norm:
+    real = True
     onnx = "InstanceNormalization"
 
     def arguments(x, gamma=None, beta=None, eps=1e-5):

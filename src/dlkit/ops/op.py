@@ -16,9 +16,11 @@ by an `Op` that can be called on tensors, `relu(x)`, and puts it into OPS, from 
 Optional members: `arguments(...)` turns what a user writes into (inputs, attributes); `shape(*shapes, **attributes)`
 gives the output's shape or raises ShapeError (default: all inputs broadcast together); `flops(...)` the same
 arguments, floating-point operations of one forward (default: one per output element). Class attributes:
-`nondiff` input positions without a gradient; `result` the output's dtype where it is not the inputs'; `auxiliary` how
-many arrays come back beside the output; `differentiable = False` for ops without any; `second = True` if backward
-is itself made of differentiable kernels; `kernel`, the name under which another op's backward calls it; `onnx`.
+`nondiff` input positions without a gradient; `whole` those of indices, labels and masks, the only ones that stay whole
+numbers beside floats; `real = True` where the output is a fraction even of whole numbers, which become float32 then;
+`result` the output's dtype where it is not the inputs'; `auxiliary` how many arrays come back beside the output;
+`differentiable = False` for ops without any; `second = True` if backward is itself made of differentiable kernels;
+`kernel`, the name under which another op's backward calls it; `onnx`.
 """
 
 from __future__ import annotations
@@ -97,6 +99,8 @@ class Op:
         self.samples: Callable[[np.random.Generator], list[Sample]] = unit.samples  # type: ignore[attr-defined]
         self.errors: Callable[[], list[BadCall]] = getattr(unit, "errors", list)
         self.nondiff: tuple[int, ...] = getattr(unit, "nondiff", ())
+        self.whole: tuple[int, ...] = getattr(unit, "whole", ())
+        self.real: bool = getattr(unit, "real", False)
         self.differentiable: bool = getattr(unit, "differentiable", self._backward is not None)
         self.second: bool = getattr(unit, "second", False)
         self.result: str | None = getattr(unit, "result", None)
@@ -128,6 +132,8 @@ class Op:
         if not isinstance(first, Tensor) or first.data.dtype.kind != "f":
             first = _leading_tensor(args)
         device, dtype = first.device, first.data.dtype
+        if self.real and dtype.kind != "f":
+            dtype = np.dtype(np.float32)
         inputs: list = []
         arrays: list = []
         shapes: list = []
@@ -146,10 +152,13 @@ class Op:
             data = x.data
             if x.device != device:
                 meta = self._check_devices(x.device, device)
-            if data.dtype is not dtype and data.dtype != dtype and data.dtype.kind == "f" == dtype.kind:
-                raise DTypeError(
-                    f"{self.name}: inputs are {dtype} and {data.dtype}; convert one with .astype({str(dtype)!r})"
-                )
+            if data.dtype is not dtype and data.dtype != dtype and dtype.kind == "f":
+                if data.dtype.kind == "f":
+                    raise DTypeError(
+                        f"{self.name}: inputs are {dtype} and {data.dtype}; convert one with .astype({str(dtype)!r})"
+                    )
+                if self.differentiable and len(arrays) not in self.whole and x.device != "meta":
+                    data = kernels(x.device).cast(data, dtype)  # beside floats whole numbers are floats, too
             inputs.append(x)
             arrays.append(data)
             shapes.append(data.shape)

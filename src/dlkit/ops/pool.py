@@ -82,6 +82,7 @@ class max_pool2d:
     source="LeCun et al. 1998 (subsampling layers)",
 )
 class avg_pool2d:
+    real = True
     onnx = "AveragePool"
     arguments, shape, flops, samples, errors = _arguments, _shape, _flops, _samples, _errors
 
@@ -101,6 +102,7 @@ class avg_pool2d:
 class adaptive_avg_pool2d:
     """Average pooling to a given output size; size 1 is global average pooling."""
 
+    real = True
     onnx = "GlobalAveragePool"
 
     def arguments(x, size=1):

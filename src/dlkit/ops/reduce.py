@@ -92,6 +92,7 @@ class sum:
 
 @op("x[...] -> y[...]", formula="y = Σ x / n", slope="dx = dy / n")
 class mean:
+    real = True
     second = True
     onnx = "ReduceMean"
     arguments, shape, samples, errors = _arguments, _shape, _samples, _errors
@@ -110,6 +111,7 @@ class mean:
 
 @op("x[...] -> y[...]", formula="y = Σ (x - mean)² / n (biased)", slope="dx = dy · 2 (x - mean) / n")
 class var:
+    real = True
     second = True
     arguments, shape, samples, errors = _arguments, _shape, _samples, _errors
 

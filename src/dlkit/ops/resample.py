@@ -50,6 +50,7 @@ class upsample_nearest:
 class upsample_bilinear:
     """Bilinear resampling to `size`, or by the factor `scale` (default 2); also shrinks, without anti-aliasing."""
 
+    real = True
     onnx = "Resize"
 
     def arguments(x, scale=None, size=None, align_corners=False):

@@ -316,6 +316,7 @@ class take_backward:
     slope="dx[index[i][j]][j] += dy[i][j]",
 )
 class gather:
+    whole = (1,)
     nondiff = (1,)
     onnx = "GatherElements"
     flops = _no_flops
@@ -375,6 +376,10 @@ class pad:
             raise ShapeError(f"pad: {len(widths)} pairs of widths for an input with {n} axes")
         if mode not in ("constant", "reflect", "replicate"):
             raise ConfigError(f"pad: unknown mode {mode!r}; expected constant, reflect or replicate")
+        if value != int(value if math.isfinite(value) else 0) and getattr(x, "dtype", np.dtype(float)).kind in "iub":
+            raise ConfigError(
+                f"pad: value {value} for an input of {x.dtype}; give a whole number or .astype('float32')"
+            )
         return (x,), {"widths": widths, "mode": mode, "value": float(value)}
 
     def shape(x, widths, mode, value):
@@ -401,6 +406,9 @@ class pad:
             BadCall((x,), {"widths": ((0, 0), (3, 0)), "mode": "reflect"}, ShapeError, "must be smaller"),
             BadCall((x,), {"widths": ((0, 0), (-1, 0))}, ShapeError, "must not be negative"),
             BadCall((x,), {"widths": ((0, 0), (1, 0)), "mode": "wrap"}, ConfigError, "unknown mode 'wrap'"),
+            BadCall(
+                (x > 0,), {"widths": ((0, 0), (1, 0)), "value": 0.5}, ConfigError, "value 0.5 for an input of bool"
+            ),
         ]
 
     def forward(k, x, *, widths, mode, value):

@@ -123,10 +123,8 @@ def _ranked(function: str, result: Evaluation, k: int | None) -> float:
     present = np.unique(result.labels).tolist()
     if len(present) < 2 or (k is not None and k not in present):
         return math.nan
-    asked = present if k is None else [k]
-    if k is None and result.probabilities.shape[1] == 2:
-        asked = [1]  # the other curve says the same
     score = getattr(metrics, function)
+    asked = present if k is None else [k]
     return float(np.mean([score(result.labels == c, result.probabilities[:, c]) for c in asked]))
 
 
