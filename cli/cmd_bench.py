@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 @click.argument("kind", type=click.Choice(["kernels", "models", "all"]), default="all")
 @click.option("-k", "pattern", metavar="PATTERN", help="Only names that contain PATTERN (or match it, with * and ?).")
 @click.option("--against", type=click.Choice(["torch"]), help="Also time PyTorch, in turn, in its faster variant.")
-@click.option("--threads", type=click.IntRange(0, MOST), default=0, help="Threads of both sides; 0 is one per core.")
+@click.option(
+    "--threads",
+    type=click.IntRange(0, MOST),
+    default=0,
+    help="Threads of both sides; 0: OMP_NUM_THREADS or one per core.",
+)
 @click.option("--backend", metavar="NAME", help="Who computes.")
 @click.option("--rounds", type=click.IntRange(1), default=7, show_default=True, help="Alternating blocks per side.")
 @click.option("--tuned-malloc", is_flag=True, help="PyTorch's training steps keep freed memory, as dlkit's do.")

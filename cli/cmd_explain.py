@@ -39,7 +39,7 @@ def command(op: str | None, model: str | None, input_shape: tuple[int, ...], cla
         from dlkit.models import MODELS, build_model
 
         network = build_model(model, input_shape, classes)
-        about = (MODELS[model].summary, MODELS[model].source) if model in MODELS else ("your own network", "")
+        about = (MODELS[model].description, MODELS[model].source) if model in MODELS else ("your own network", "")
         result = explain_model(network, input_shape, model, *about)
     elif op:
         from dlkit.explain import explain_op

@@ -57,7 +57,12 @@ class WithMethods(click.Command):
 @click.option("--iterations", type=click.IntRange(1), help="For methods that iterate.  [default: by quality]")
 @click.option("--weights", metavar="RUN", help="A network trained by `dlkit train --task inpaint`.")
 @click.option("--device", default="cpu", show_default=True, help="For methods that compute with tensors.")
-@click.option("--threads", type=click.IntRange(0, MOST), default=0, help="0 is one per core; the result is the same.")
+@click.option(
+    "--threads",
+    type=click.IntRange(0, MOST),
+    default=0,
+    help="0: OMP_NUM_THREADS or one per core; the result is the same.",
+)
 @click.option("--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Then the best so far.")
 @click.option("--invert-mask", is_flag=True, help="Black is filled, not white.")
 @click.option("--resize-mask", is_flag=True, help="A mask of another size is brought to the image's.")

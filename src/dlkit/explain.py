@@ -295,7 +295,7 @@ class ModelExplanation:
     """forward from the input on, backward from the loss's gradient back. FLOPs : of one example each way."""
 
     name: str
-    summary: str
+    description: str
     source: str
     input: tuple[int, ...]
     forward: list[LayerPass] = field(default_factory=list)
@@ -307,7 +307,7 @@ class ModelExplanation:
 
     def __str__(self) -> str:
         there, back = (sum(p.flops for p in way) for way in (self.forward, self.backward))
-        lines = [f"{self.name}: {self.summary}" if self.summary else self.name]
+        lines = [f"{self.name}: {self.description}" if self.description else self.name]
         lines += [f"source: {self.source}"] if self.source else []
         lines += ["", "forward", *_pass_lines(self.forward), "", "backward", *_pass_lines(self.backward)]
         return "\n".join(
@@ -337,10 +337,10 @@ def _pass_lines(passes: list[LayerPass]) -> list[str]:
 
 
 def explain_model(
-    model: Module, input_shape: tuple[int, ...], name: str = "", summary: str = "", source: str = ""
+    model: Module, input_shape: tuple[int, ...], name: str = "", description: str = "", source: str = ""
 ) -> ModelExplanation:
     """input_shape : of one example. Nothing is computed.  Raises : ShapeError where the shapes do not fit."""
-    result = ModelExplanation(name or type(model).__name__, summary, source, tuple(input_shape))
+    result = ModelExplanation(name or type(model).__name__, description, source, tuple(input_shape))
     result.parameters = model.parameter_count()
     names = {id(m): n for n, m in model.named_modules()}
     calls: list[tuple[Op, list, dict]] = []

@@ -19,6 +19,7 @@ def test_a_network(dlkit):
     assert result.code == 0
     assert "layers.0  Conv2d(1, 6, 5×5, padding=2, tanh)" in result.out
     assert "61,706 parameters" in result.out
+    assert "Deviation: no local response" in dlkit("explain", "--model", "alexnet").out
     got = json.loads(dlkit("explain", "--model", "mlp", "--input", "784", "--json").out)
     assert len(got["forward"]) == len(got["backward"]) > 2
 

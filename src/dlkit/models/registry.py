@@ -31,8 +31,13 @@ class ModelEntry:
     task: str = "classify"  # or "segment": a class for each pixel
 
     @property
+    def description(self) -> str:
+        """All that the builder's docstring says: what it is, and what differs from the paper."""
+        return inspect.getdoc(self.build) or ""
+
+    @property
     def summary(self) -> str:
-        return (inspect.getdoc(self.build) or "").partition("\n")[0]
+        return self.description.partition("\n")[0]
 
 
 MODELS: Registry[ModelEntry] = Registry("model")

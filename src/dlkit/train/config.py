@@ -174,7 +174,7 @@ class TrainConfig:
         None, "Who computes.", "run", lambda: [b.name for b in BACKENDS.values() if b.device == "cpu"]
     )
     tensorboard: bool = _option(False, "Write event files for TensorBoard into the run folder.", "run")
-    threads: int = _option(0, "CPU threads (0: one per core).", "run")
+    threads: int = _option(0, "CPU threads (0: OMP_NUM_THREADS or one per core).", "run")
 
     def __post_init__(self) -> None:
         for f in dataclasses.fields(self):
