@@ -152,11 +152,9 @@ class ConvTranspose2d(Module):
         rng: np.random.Generator | None = None,
     ):
         kernel = pair(kernel_size, "kernel_size")
-        taps = math.prod(kernel)
-        met = max(
-            taps / math.prod(pair(stride, "stride")), 1
-        )  # by an output, on average: the inputs lie a stride apart
-        fans = met * in_channels / groups, taps * out_channels / groups
+        taps, step = math.prod(kernel), math.prod(pair(stride, "stride"))
+        reached = max(taps / step, 1)  # of the filter's taps an output meets so many inputs, which lie a stride apart
+        fans = reached * in_channels / groups, taps * out_channels / groups
         self.weight = _draw(init, (*kernel, out_channels // groups, in_channels), rng, fans)
         self.bias = _zeros(out_channels) if bias else None
         self.geometry = {
