@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import gc
+import pickle
+import sys
+import threading
 import weakref
 
 import numpy as np
@@ -644,3 +648,90 @@ def test_whole_number_targets_do_not_widen_the_loss():
     loss = dlkit.binary_cross_entropy_with_logits(x, np.array([0, 1]))
     loss.backward()
     assert loss.dtype == x.grad.dtype == np.float32
+
+
+def test_create_graph_records_also_inside_no_grad():
+    x = Tensor(np.array([1.0, 2.0]), requires_grad=True)
+    y, z = (x * x * x).sum(), (x * x * x).sum()
+    with dlkit.no_grad():
+        (g,) = dlkit.grad(y, [x], create_graph=True)
+        z.backward(create_graph=True)
+        assert not (x * 2).requires_grad
+    np.testing.assert_allclose(dlkit.grad(g.sum(), [x])[0].numpy(), [6, 12])
+    np.testing.assert_allclose(dlkit.grad(x.grad.sum(), [x])[0].numpy(), [6, 12])
+
+
+def test_gradients_share_no_memory():
+    a, b, c, dy = (Tensor(np.ones(3), requires_grad=n < 3) for n in range(4))
+    ((a + b) + c.reshape(3)).backward(dy)
+    d = Tensor(np.ones(3), requires_grad=True)
+    d.backward(dy)
+    for x in (a, b, c, d):
+        x.grad.numpy()[:] = 0
+        for other in (a, b, c, d):
+            np.testing.assert_array_equal(other.grad.numpy(), 0 if other is x else 1)
+        np.testing.assert_array_equal(dy.numpy(), 1)
+        x.grad.numpy()[:] = 1
+
+
+def test_threads_add_to_one_leaf_without_losing_a_gradient():
+    x, before = Tensor(np.zeros(3), requires_grad=True), sys.getswitchinterval()
+
+    def work():
+        for _ in range(500):
+            (x * 1.0).sum().backward()
+
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    np.testing.assert_array_equal(x.grad.numpy(), 2000)
+
+
+def test_copies_hold_values_not_history():
+    x = Tensor(np.ones(2), requires_grad=True)
+    y = x
+    for _ in range(5000):
+        y = y * 1.0
+    for copied in (copy.deepcopy, pickle.dumps):
+        with pytest.raises(GradientError, match="detach"):
+            copied(y)
+        copied(y.detach())
+    again = pickle.loads(pickle.dumps(x))
+    assert again.requires_grad
+    np.testing.assert_array_equal(again.numpy(), x.numpy())
+
+
+def test_numbers_of_other_machines():
+    for kind in (">f4", ">i8"):
+        x = Tensor(np.arange(3).astype(kind))
+        assert x.dtype.isnative
+        np.testing.assert_array_equal(x.numpy(), [0, 1, 2])
+
+
+def test_indices_as_in_numpy():
+    x = np.arange(6.0).reshape(2, 3)
+    for index in (np.array(True), np.array(False), [], ([], 1), True):
+        np.testing.assert_array_equal(Tensor(x)[index].numpy(), x[index])
+
+
+def test_a_python_float_makes_whole_numbers_float32():
+    i = Tensor([1, 2, 300])
+    for y in (i + 1.5, i * 0.5, 0.5 - i, i / 2, dlkit.maximum(i, 2.5), dlkit.where(i > 1, i, 0.5), i.clip(0, 2.5)):
+        assert y.dtype == np.float32
+    np.testing.assert_array_equal((i * 0.5).numpy(), [0.5, 1, 150])
+    for y, expected in (
+        (i * 2, [2, 4, 600]),
+        (i.clip(2, np.inf), [2, 2, 300]),
+        (dlkit.where(i > 1, i, 7), [7, 2, 300]),
+    ):
+        assert y.dtype == np.int64
+        np.testing.assert_array_equal(y.numpy(), expected)
+    small = Tensor(np.array([1, 200], np.uint8)).clip(-5, 100)
+    assert small.dtype == np.uint8
+    np.testing.assert_array_equal(small.numpy(), [1, 100])

@@ -29,6 +29,8 @@ class _Mode(threading.local):
 
 _mode = _Mode()
 _number = itertools.count()
+_adding = threading.Lock()  # to a leaf's gradient, which several threads may do at once
+_FREED = "backward through a graph that an earlier backward has freed; call that one with retain_graph=True"
 
 
 def is_recording() -> bool:
@@ -36,13 +38,18 @@ def is_recording() -> bool:
 
 
 @contextlib.contextmanager
-def no_grad() -> Iterator[None]:
-    """Inside the block no op is recorded; results do not require gradients."""
-    before, _mode.recording = _mode.recording, False
+def recording(wanted: bool) -> Iterator[None]:
+    """Inside the block ops are recorded, or not."""
+    before, _mode.recording = _mode.recording, wanted
     try:
         yield
     finally:
         _mode.recording = before
+
+
+def no_grad() -> contextlib.AbstractContextManager[None]:
+    """Inside the block no op is recorded; results do not require gradients."""
+    return recording(False)
 
 
 class Node:
@@ -67,9 +74,7 @@ def _reachable(root: Node) -> list[Node]:
     while stack:
         node = stack.pop()
         if node.inputs is None:
-            raise GradientError(
-                "backward through a graph that an earlier backward has freed; call that one with retain_graph=True"
-            )
+            raise GradientError(_FREED)
         for x, wanted in zip(node.inputs, node.needs):
             if wanted and x.node is not None and x.node not in seen:
                 seen.add(x.node)
@@ -93,17 +98,25 @@ def _saved_as_tensors(node: Node, device: str) -> tuple:
     return tuple(as_tensor(item) for item in node.saved)
 
 
+def _owner(array: Any) -> int:
+    """Whose memory this array is a view of."""
+    while getattr(array, "base", None) is not None:
+        array = array.base
+    return id(array)
+
+
 def _leaf_gradients(root: Tensor, dy: Any, keep: bool, create_graph: bool) -> dict[Tensor, Any]:
     """leaf -> its gradient, for all leaves that `root` depends on; arrays, or Tensors if create_graph.
 
     keep : leave the graph as it is; else each node forgets what it kept as soon as it has been passed.
     """
-    if root.node is None:
-        return {root: dy}
     k: Any = kernels(root.device)
+    if root.node is None:
+        return {root: dy if create_graph else k.copy(dy)}
     if create_graph:
         from dlkit.ops.second import differentiable_kernels as k  # not above: ops need the tape
     leaves: dict[Tensor, Any] = {}
+    taken = {_owner(dy)}  # memory that is the caller's or another leaf's: ops pass `dy` on as it is
     pending: dict[Node, Any] = {root.node: dy}
     for node in _reachable(root.node):
         dy = pending.pop(node)
@@ -113,7 +126,8 @@ def _leaf_gradients(root: Tensor, dy: Any, keep: bool, create_graph: bool) -> di
         if create_graph:
             op.require_second_derivative()
             saved = _saved_as_tensors(node, root.device)
-        assert inputs is not None
+        if inputs is None:  # another thread has passed here since
+            raise GradientError(_FREED)
         if not keep:
             node.inputs = None
             node.saved = ()
@@ -125,7 +139,12 @@ def _leaf_gradients(root: Tensor, dy: Any, keep: bool, create_graph: bool) -> di
             if dx is None:
                 raise GradientError(f"op {op.name!r} returned no gradient for an input that needs one")
             if x.node is None:
-                leaves[x] = k.add(leaves[x], dx) if x in leaves else dx
+                if x in leaves:
+                    dx = k.add(leaves[x], dx)
+                elif not create_graph and _owner(dx) in taken:
+                    dx = k.copy(dx)
+                taken.add(_owner(dx))
+                leaves[x] = dx
             else:
                 pending[x.node] = k.add(pending[x.node], dx) if x.node in pending else dx
     return leaves
@@ -169,6 +188,9 @@ def backward(y: Tensor, dy: Any = None, *, retain_graph: bool = False, create_gr
     """
     from dlkit.tensor import Tensor
 
+    if create_graph and not is_recording():
+        with recording(True):
+            return backward(y, dy, create_graph=True)
     found = _leaf_gradients(y, _seed(y, dy, create_graph), retain_graph or create_graph, create_graph)
     for leaf, g in found.items():
         g = g if create_graph else Tensor.wrap(g, leaf.device)
@@ -176,12 +198,13 @@ def backward(y: Tensor, dy: Any = None, *, retain_graph: bool = False, create_gr
             for hook in list(leaf.hooks):
                 replaced = hook(g)
                 g = g if replaced is None else replaced
-        if leaf.grad is None:
-            leaf.grad = g
-        elif create_graph:
-            leaf.grad = leaf.grad + g
-        else:
-            leaf.grad = Tensor.wrap(kernels(leaf.device).add(leaf.grad.data, g.data), leaf.device)
+        with _adding:
+            if leaf.grad is None:
+                leaf.grad = g
+            elif create_graph:
+                leaf.grad = leaf.grad + g
+            else:
+                leaf.grad = Tensor.wrap(kernels(leaf.device).add(leaf.grad.data, g.data), leaf.device)
 
 
 def grad(y: Tensor, xs: Sequence[Tensor], dy: Any = None, *, create_graph: bool = False) -> list[Tensor]:
@@ -193,6 +216,9 @@ def grad(y: Tensor, xs: Sequence[Tensor], dy: Any = None, *, create_graph: bool 
     """
     from dlkit.tensor import Tensor
 
+    if create_graph and not is_recording():
+        with recording(True):
+            return grad(y, xs, dy, create_graph=True)
     found = _leaf_gradients(y, _seed(y, dy, create_graph), True, create_graph)
     for i, x in enumerate(xs):
         if x not in found:

@@ -37,6 +37,8 @@ class Tensor:
         host = np.asarray(data, dtype=dtype)
         if dtype is None and not is_array and host.dtype == np.float64:
             host = host.astype(np.float32)
+        if not host.dtype.isnative:  # as files of other machines have them
+            host = host.astype(host.dtype.newbyteorder("="))
         if host.dtype == object:
             raise DTypeError("a tensor is made of numbers; rows of unequal length or other objects were given")
         # a view of its own: the tape tells tensors apart by their arrays (second derivatives)
@@ -48,6 +50,12 @@ class Tensor:
         self.requires_grad = False
         if requires_grad:
             self.require_grad()
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Copies and pickles hold values, not how they came to be.  Raises : GradientError for the result of an op."""
+        if self.node is not None:
+            raise GradientError("the result of an op is not copied or pickled with its history; .detach() it first")
+        return super().__reduce_ex__(protocol)
 
     # -- made by ops, not by users --------------------------------------------------------------------------
 

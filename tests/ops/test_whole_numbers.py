@@ -78,3 +78,14 @@ def test_dropout_of_whole_numbers_scales_them(rng):
     y = ops.dropout(Tensor(np.ones(1000, int)), p=0.2, rng=rng)
     assert y.dtype == np.float32
     assert set(np.unique(y.numpy())) == {np.float32(0), np.float32(1.25)}
+
+
+def test_a_float_array_beside_whole_numbers_says_the_type():
+    whole, floats = np.array([1, 2]), np.array([0.5, 0.25])
+    for y in (
+        ops.divide(Tensor(whole), floats),
+        ops.add(whole, floats),
+        ops.where(np.array([True, False]), floats, 0.0),
+        ops.where(Tensor(np.array([True, False])), floats, 0.0),
+    ):
+        assert y.dtype == np.float64

@@ -131,8 +131,8 @@ class Kernels(Protocol):
     ) -> Array: ...
     #   x [N, H, W, C], w [R, S, C/G, K], b [K] -> [N, OH, OW, K]
     #   algorithm: "auto", "direct", or for 3×3 filters with stride 1, dilation 1 and one group "winograd" (F(4×4, 3×3)) or
-    #   "winograd2" (F(2×2, 3×3)): a wish, which changes speed and rounding and nothing else; a backend that has one
-    #   algorithm uses that, and float64 is always direct
+    #   "winograd2" (F(2×2, 3×3)): a wish, which changes speed and rounding (Winograd's is relative to the largest number
+    #   of a tile) and nothing else; a backend that has one algorithm uses that, and float64 is always direct
     def conv2d_backward_input(
         self,
         dy: Array,

@@ -254,7 +254,7 @@ def _axis_arguments(x, axis=-1):
 
 
 def _axis_shape(x: tuple, axis: int) -> tuple:
-    if x[axis] == 0 and math.prod(n for i, n in enumerate(x) if i != axis):
+    if x[axis] == 0:
         raise ShapeError(f"axis {axis} of an input of shape {x} has nothing to share the probability")
     return x
 
@@ -271,7 +271,10 @@ def _axis_samples(rng: np.random.Generator) -> list[Sample]:
 
 
 def _axis_errors() -> list[BadCall]:
-    return [BadCall((np.zeros((2, 3)),), {"axis": 2}, ShapeError, r"axis \(=2\) is outside an input with 2 axes")]
+    return [
+        BadCall((np.zeros((2, 3)),), {"axis": 2}, ShapeError, r"axis \(=2\) is outside an input with 2 axes"),
+        BadCall((np.zeros((0, 0)),), {"axis": 1}, ShapeError, "nothing to share the probability"),
+    ]
 
 
 @op("x[...] -> y[...]", formula="y_i = e^x_i / Σ_j e^x_j along axis", slope="dx = y · (dy - Σ dy · y)")

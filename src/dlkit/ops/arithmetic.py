@@ -424,6 +424,12 @@ class clip:
     def arguments(x, low, high):
         if not low <= high:
             raise ConfigError(f"clip: low (={low}) must not be above high (={high})")
+        if getattr(x, "dtype", np.dtype(float)).kind in "iu":
+            least, most = np.iinfo(x.dtype).min, np.iinfo(x.dtype).max
+            low, high = (min(max(bound, least), most) for bound in (low, high))
+            if low == int(low) and high == int(high):
+                return (x,), {"low": int(low), "high": int(high)}
+            x = cast(x, dtype=np.dtype(np.float32))
         return (x,), {"low": float(low), "high": float(high)}
 
     def shape(x, low, high):

@@ -87,7 +87,9 @@ def _cases(rng: np.random.Generator):
 class conv2d:
     """2-D convolution. `algorithm` asks for one way of computing it: "direct"; "winograd" or "winograd2", F(4×4, 3×3) and
     F(2×2, 3×3), for 3×3 filters with stride 1, dilation 1 and one group; "auto" chooses by shape. It changes speed and
-    rounding only; float64 and backends without Winograd compute directly, whatever was asked for."""
+    rounding only, but rounding by tiles: a NaN, an infinity or a number 10^7 times as large as its neighbours reaches the
+    4×4 (or 2×2) outputs of each tile that reads it, the filter's reach or not. float64 and backends without Winograd
+    compute directly, whatever was asked for."""
 
     second = True
     kernel = "conv2d_forward"

@@ -17,7 +17,8 @@ Optional members: `arguments(...)` turns what a user writes into (inputs, attrib
 gives the output's shape or raises ShapeError (default: all inputs broadcast together); `flops(...)` the same
 arguments, floating-point operations of one forward (default: one per output element). Class attributes:
 `nondiff` input positions without a gradient; `whole` those of indices, labels and masks, the only ones that stay whole
-numbers beside floats; `real = True` where the output is a fraction even of whole numbers, which become float32 then;
+numbers beside floats; `real = True` where the output is a fraction even of whole numbers, which become float32 then, as
+beside a Python float;
 `result` the output's dtype where it is not the inputs'; `auxiliary` how many arrays come back beside the output;
 `differentiable = False` for ops without any; `second = True` if backward is itself made of differentiable kernels;
 `kernel`, the name under which another op's backward calls it; `onnx`.
@@ -132,8 +133,8 @@ class Op:
         if not isinstance(first, Tensor) or first.data.dtype.kind != "f":
             first = _leading_tensor(args)
         device, dtype = first.device, first.data.dtype
-        if self.real and dtype.kind != "f":
-            dtype = np.dtype(np.float32)
+        if dtype.kind != "f" and self.differentiable:
+            dtype = _float_beside(args) or (np.dtype(np.float32) if self.real else dtype)
         inputs: list = []
         arrays: list = []
         shapes: list = []
@@ -225,6 +226,14 @@ _followers: list[Callable] = []
 def _tell_followers(op: Op, inputs: list, attributes: dict, out: Tensor) -> None:
     for follower in _followers:
         follower(op, inputs, attributes, out)
+
+
+def _float_beside(args: tuple) -> np.dtype | None:
+    """The type of the first float array, else float32 if there is a Python float, else None."""
+    for x in args:
+        if isinstance(x, np.ndarray) and x.dtype.kind == "f":
+            return x.dtype
+    return np.dtype(np.float32) if any(isinstance(x, (float, np.floating)) for x in args) else None
 
 
 def _leading_tensor(args: tuple) -> Tensor:

@@ -39,7 +39,7 @@ def _shape(x, axes, keepdims):
 
 
 def _need_elements(x: tuple, axes: tuple) -> None:
-    if math.prod(x[a] for a in axes) == 0 and math.prod(n for i, n in enumerate(x) if i not in axes):
+    if math.prod(x[a] for a in axes) == 0:
         raise ShapeError(f"there is no maximum over the axes {axes} of an empty input of shape {x}")
 
 
@@ -145,7 +145,8 @@ class max:
         return reduced(x, axes, keepdims)
 
     def errors():
-        return [*_errors(), BadCall((np.zeros((0, 2)),), {}, ShapeError, "there is no maximum")]
+        empty = [BadCall((np.zeros(s),), {"axis": 0}, ShapeError, "there is no maximum") for s in ((0, 2), (0, 0))]
+        return [*_errors(), *empty]
 
     def samples(rng):
         def distinct(shape):

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from dlkit.errors import ConfigError, ShapeError
+from dlkit.errors import ConfigError, DTypeError, ShapeError
 from dlkit.ops.op import BadCall, Sample, broadcast_shape, op, unbroadcast
 from dlkit.tensor import Tensor
 
@@ -206,9 +206,9 @@ def canonical_index(index, n: int) -> tuple:
         if isinstance(part, Tensor):
             part = part.numpy()
         if isinstance(part, (list, np.ndarray)):
-            part = np.asarray(part)
+            part = np.asarray(part, None if len(np.shape(part)) != 1 or len(part) else np.int64)  # [] has no type
             if part.dtype == bool:
-                out.extend(np.nonzero(part))
+                out.extend(np.nonzero(part) if part.ndim else [bool(part)])
                 continue
             if part.dtype.kind not in "iu":
                 raise ShapeError(f"an index array must hold integers or booleans, not {part.dtype}")
@@ -328,6 +328,8 @@ class gather:
         axis %= n
         host = index.numpy() if isinstance(index, Tensor) and index.device != "meta" else index
         if isinstance(host, (list, np.ndarray)):
+            if np.size(host) and np.asarray(host).dtype.kind not in "iu":
+                raise DTypeError(f"gather: index is {np.asarray(host).dtype}; expected whole numbers")
             host = np.asarray(host, dtype=np.int64)
             if host.size and (host.min() < 0 or host.max() >= x.shape[axis]):
                 raise ShapeError(f"gather: index runs from {host.min()} to {host.max()}, the axis has {x.shape[axis]}")
@@ -351,6 +353,7 @@ class gather:
         return [
             BadCall((x, np.zeros((4, 1), int)), {"axis": 1}, ShapeError, "outside axis 1"),
             BadCall((x, np.full((2, 1), 7)), {"axis": 1}, ShapeError, "runs from 7 to 7, the axis has 3"),
+            BadCall((x, np.zeros((2, 1), bool)), {"axis": 1}, DTypeError, "index is bool; expected whole numbers"),
         ]
 
     def forward(k, x, index, *, axis):
