@@ -103,6 +103,23 @@ def test_normal_quality_is_within_half_a_grey_level_of_best(rng):
             assert error < 0.5 / 255, (name, power)
 
 
+@pytest.mark.parametrize("quality", ["fast", "normal"])
+@pytest.mark.parametrize(
+    ("shape", "hole"), [((2, 100), np.s_[:, :33]), ((1, 41), np.s_[:, :13]), ((8, 60), np.s_[:, 3:]), ((60, 3), np.s_[20:])]
+)
+def test_a_hole_open_to_one_side_is_solved_to_the_end(shape, hole, quality, rng):
+    """Where the slope runs on over many pixels steps grow before they shrink, and one small one is not the last."""
+    along = np.linspace(0.2, 0.8, max(shape))
+    for line in (along, 0.5 + 0.4 * np.sin(20 * along), rng.random(max(shape))):
+        image = np.broadcast_to(line if shape[1] > shape[0] else line[:, None], shape)[..., None].astype(np.float32)
+        inside = np.zeros(shape, bool)
+        inside[hole] = True
+        given = np.where(inside[..., None], np.float32(0), image)
+        filled = METHODS["biharmonic"].fill(given, inside, Job(quality))
+        tolerance = 0.01 * max(1, np.abs(exact(given, inside, 2)).max())
+        np.testing.assert_allclose(filled[inside], exact(given, inside, 2)[inside], atol=tolerance)
+
+
 def dense(level):
     """A, column by column: its product with each unit vector."""
     at = level.positions()[level.inside != 0]

@@ -41,7 +41,8 @@ def solve(image: np.ndarray, hole: np.ndarray, power: int, job: Job) -> np.ndarr
         if left <= tolerance or job.expired():
             break
         old = new
-        job.progress(1 - math.log(left / tolerance) / math.log(max(steps[0], 2 * tolerance) / tolerance))
+        if left < math.inf:
+            job.progress(1 - math.log(left / tolerance) / math.log(max(steps[0], 2 * tolerance) / tolerance))
     top.add(u, result)
     return result
 
@@ -53,11 +54,12 @@ def means_of_squares(sums: np.ndarray) -> np.ndarray:
 
 
 def still_to_come(steps: list[float]) -> float:
-    """The sum of all further steps if they go on to shrink as the last three did, at the slower rate; at most the last."""
+    """The sum of all further steps if they go on to shrink as the last three did, at the slower rate. Where one of these
+    grew (holes open to one side, in narrow images), a small one after it says nothing: as much as the largest of them."""
     if len(steps) < 3:
-        return steps[-1]
+        return math.inf if steps[-1] > 0 else 0.0
     rate = max(steps[-1] / steps[-2], steps[-2] / steps[-3])
-    return steps[-1] * min(1.0, rate / (1 - rate) if rate < 1 else 1.0)
+    return steps[-1] * rate / (1 - rate) if rate < 1 else max(steps[-3:])
 
 
 def ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:

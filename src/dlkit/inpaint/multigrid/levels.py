@@ -9,7 +9,6 @@ from dlkit.inpaint.multigrid import stencil
 
 DEGREE = 4  # of the smoother's polynomial
 BAND = {1: 6.0, 2: 20.0}  # of the eigenvalues, largest to smallest, the smoother damps: what the coarse grid cannot see
-FEW = 16  # cells: the smoother alone solves these
 
 
 class Level(Grid):
@@ -103,7 +102,8 @@ class Hierarchy:
     def __init__(self, hole: np.ndarray, channels: int, power: int):
         self.power = power
         self.levels = [finest(hole, channels, power)]
-        while np.count_nonzero(self.levels[-1].cells) > FEW and (level := coarser(self.levels[-1])) is not None:
+        # down to a single cell: of two dozen open to one side the smoother leaves the slopes that run on
+        while np.count_nonzero(self.levels[-1].cells) > 1 and (level := coarser(self.levels[-1])) is not None:
             self.levels.append(level)
 
     def cycle(self, number: int = 0) -> None:
