@@ -8,7 +8,7 @@ import pytest
 
 from dlkit.errors import ConfigError
 from dlkit.inpaint import METHODS, Job, Method, inpaint
-from dlkit.inpaint.choose import BEST, choose, has_known_square, shape_of
+from dlkit.inpaint.choose import BEST, choose, has_known_square, shape_of, touched
 
 
 def strokes(width, shape=(256, 256)):
@@ -94,3 +94,24 @@ def test_known_squares():
 def test_a_job_refuses(option, value):
     with pytest.raises(ConfigError, match=option):
         Job(**{option: value})
+
+
+def test_short_of_time_auto_takes_what_can_be_done_and_says_so():
+    hole = np.random.default_rng(0).random((1500, 1500)) < 0.5
+    assert choose(hole, Job(threads=2))[0] == "nonlocal"
+    for threads, seconds, expected in (
+        (2, 300, "nonlocal"),
+        (1, 200, "biharmonic"),
+        (2, 5, "biharmonic"),
+        (2, -1, "harmonic"),
+    ):
+        name, reason = choose(hole, Job(threads=threads, deadline=time.monotonic() + seconds))
+        assert name == expected
+        assert ("no time for nonlocal" in reason) == (name != "nonlocal")
+
+
+def test_squares_that_a_hole_touches():
+    hole = np.zeros((20, 17), bool)
+    assert touched(hole) == 0
+    hole[3, 3] = hole[7, 7] = hole[8, 7] = hole[19, 16] = True
+    assert touched(hole) == 3 * 64

@@ -233,6 +233,29 @@ def test_one_mask_for_a_folder(dlkit, folders):
     assert {f["hole_fraction"] for f in report["files"]} == {0.125}
 
 
+def test_photos_and_masks_in_one_folder(dlkit, tmp_path, photo_of, mask_of):
+    (tmp_path / "all").mkdir()
+    photo_of(tmp_path / "all" / "a.png")
+    mask_of(tmp_path / "all" / "a_mask.png")
+    photo_of(tmp_path / "all" / "b.png")
+    report = json.loads(dlkit("all", "all", "-o", "out", "--json", "--method", "harmonic", "--threads", 1).out)
+    assert (report["filled"], report["failed"]) == (1, 1)
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["a.png"]
+
+
+def test_two_masks_of_one_name(dlkit, folders, mask_of):
+    mask_of(folders / "masks" / "a.bmp")
+    outcome = dlkit("photos", "masks", "-o", "out")
+    assert outcome.code == 2
+    assert "which is the mask of a?" in outcome.err
+
+
+def test_a_photo_is_not_its_own_mask(dlkit, tmp_path, photo_of):
+    photo_of(tmp_path / "photo.png")
+    outcome = dlkit("photo.png", "./photo.png")
+    assert (outcome.code, "is the image itself" in outcome.err) == (2, True)
+
+
 def test_one_mask_that_cannot_be_read_is_said_once(dlkit, folders, tmp_path):
     outcome = dlkit("photos", "nope.png", "-o", "new")
     assert outcome.code != 0

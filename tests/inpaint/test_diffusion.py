@@ -105,7 +105,8 @@ def test_normal_quality_is_within_half_a_grey_level_of_best(rng):
 
 @pytest.mark.parametrize("quality", ["fast", "normal"])
 @pytest.mark.parametrize(
-    ("shape", "hole"), [((2, 100), np.s_[:, :33]), ((1, 41), np.s_[:, :13]), ((8, 60), np.s_[:, 3:]), ((60, 3), np.s_[20:])]
+    ("shape", "hole"),
+    [((2, 100), np.s_[:, :33]), ((1, 41), np.s_[:, :13]), ((8, 60), np.s_[:, 3:]), ((60, 3), np.s_[20:])],
 )
 def test_a_hole_open_to_one_side_is_solved_to_the_end(shape, hole, quality, rng):
     """Where the slope runs on over many pixels steps grow before they shrink, and one small one is not the last."""

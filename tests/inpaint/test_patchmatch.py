@@ -40,7 +40,7 @@ def test_matches_come_near_the_best_of_all(rng):
     matches = Matches.anywhere(level, rng)
     at_random = matches.cost.mean()
     for _ in range(6):
-        matches.improve(rng)
+        matches.improve(Job())
     assert level.whole[tuple(matches.found.T)].all()
     best = []
     for k, (i, j) in enumerate(level.centres):
@@ -207,3 +207,16 @@ def test_a_deadline_gives_the_best_so_far(rng):
     result = inpaint(image, hole, "patchmatch", timeout=1e-6)
     assert not result.finished
     assert psnr(result.image, image, hole) > 8
+
+
+@pytest.mark.parametrize("looks", [0, 1, 5, 12, 40])
+def test_cut_short_it_gives_what_there_is(looks, rng, time_for):
+    image = bricks(rng, (150, 160)).astype(np.float32) / 255
+    hole = disc(image.shape[:2], 50)
+    damaged = np.where(hole[..., None], np.float32(0), image)
+    filled = METHODS["patchmatch"].fill(damaged, hole, time_for(looks))
+    assert filled.shape == image.shape
+    assert np.isfinite(filled[hole]).all()
+    assert filled[hole].min() >= 0
+    if looks > 1:  # colours of the wall, not black
+        assert filled[hole].mean() > 0.2

@@ -10,7 +10,7 @@ from PIL import Image, ImageCms
 
 from dlkit.errors import ConfigError, DataError
 from dlkit.inpaint import photo as photos
-from dlkit.inpaint.file import Settings, inpaint_file
+from dlkit.inpaint.file import Settings, inpaint_file, lost_in
 from dlkit.inpaint.photo import Photo
 
 QUICK = Settings(method="harmonic")
@@ -226,3 +226,33 @@ def test_an_unfinished_write_leaves_the_old_file(tmp_path, photo_of, mask_of, mo
         inpaint_file(tmp_path / "in.png", tmp_path / "mask.png", tmp_path / "out.png", QUICK)
     assert (tmp_path / "out.png").read_bytes() == b"old"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in.png", "mask.png", "out.png"]
+
+
+def test_sixteen_bits_whose_zero_is_white(tmp_path):
+    import tifffile
+
+    values = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000
+    for name, kind, dtype in (("deep.tif", "miniswhite", np.uint16), ("flat.tif", "miniswhite", np.uint8)):
+        tifffile.imwrite(tmp_path / name, values.astype(dtype), photometric=kind)
+        full = np.iinfo(dtype).max
+        np.testing.assert_array_equal(photos.read(tmp_path / name).pixels, full - values.astype(dtype))
+
+
+def test_what_would_be_read_wrongly_is_refused(tmp_path):
+    import tifffile
+
+    pixels = np.full((8, 8, 4), 20000, np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", extrasamples=["assocalpha"])
+    with pytest.raises(DataError, match="multiplied by their opacity"):
+        photos.read(tmp_path / "a.tif")
+    with pytest.raises(ConfigError, match=r"16-bit grey with transparency"):
+        photos.check_output(tmp_path / "b.tif", Photo(pixels[..., :2]))
+    photos.check_output(tmp_path / "b.png", Photo(pixels[..., :2]))
+
+
+def test_what_is_lost_is_said(tmp_path):
+    Image.fromarray(np.zeros((8, 8), np.uint16)).save(tmp_path / "key.png", transparency=0)
+    assert "its transparent grey is left out" in photos.read(tmp_path / "key.png").notes
+    assert lost_in(tmp_path / "o.webp", Photo(np.zeros((4, 4, 3), np.uint8), dpi=(300.0, 300.0))) == [
+        "WebP keeps no resolution"
+    ]

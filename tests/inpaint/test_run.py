@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from dlkit.errors import ConfigError, DataError, DTypeError, ShapeError
+from dlkit.errors import ConfigError, DataError, DlkitError, DTypeError, ShapeError
 from dlkit.inpaint import METHODS, inpaint
 from dlkit.inpaint import mask as masks
 from dlkit.inpaint.method import Method
@@ -174,3 +174,46 @@ print("numba" in sys.modules)
 def test_options_without_a_meaning(options, message):
     with pytest.raises(ConfigError, match=message):
         inpaint(np.zeros((9, 9), np.uint8), np.eye(9, dtype=bool), **{"method": "harmonic", **options})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"method": "nope"},
+        {"quality": "nope"},
+        {"timeout": -1.0},
+        {"feather": -1},
+        {"feather": 1.5},
+        {"device": "xx"},
+        {"threads": -3},
+        {"iterations": 0},
+        {"iterations": 3.7, "method": "nonlocal"},
+    ],
+)
+@pytest.mark.parametrize("empty", [True, False])
+def test_wrong_options_are_refused_whatever_the_mask(options, empty):
+    hole = np.zeros((9, 9), bool) if empty else np.eye(9, dtype=bool)
+    with pytest.raises(DlkitError):
+        inpaint(np.zeros((9, 9), np.uint8), hole, **options)
+
+
+def test_nothing_to_fill_is_done_at_once():
+    told = []
+    result = inpaint(np.zeros((9, 9), np.uint8), np.zeros((9, 9), bool), progress=told.append)
+    assert (result.method, told) == ("none", [1.0])
+
+
+def test_values_that_are_no_brightness():
+    image, hole = np.full((20, 20), 0.5, np.float32), np.zeros((20, 20), bool)
+    hole[5:12, 5:12] = True
+    image[hole] = np.nan
+    np.testing.assert_allclose(inpaint(image, hole, "harmonic").image, 0.5, atol=1e-6)
+    with pytest.raises(DataError, match="NaN"):
+        inpaint(image, hole, "harmonic", feather=1)
+    with pytest.raises(DataError, match=r"from 0 to 127; float32 is 0..1"):
+        inpaint(image * 254, hole, "harmonic")
+
+
+def test_growing_by_less_than_nothing():
+    with pytest.raises(ConfigError, match="grow -1"):
+        masks.grow(np.eye(5, dtype=bool), -1)

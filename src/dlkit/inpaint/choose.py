@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dlkit.inpaint.mask import box_of, distance
+from dlkit.inpaint.mask import distance
 from dlkit.inpaint.method import METHODS, Job
 
 SCATTERED = 2.0  # pixels: 99 % of the hole lies no deeper: single pixels and small clusters
@@ -38,11 +38,19 @@ def choose(hole: np.ndarray, job: Job) -> tuple[str, str]:
     known = [method for method in registered if has_known_square(hole, method.square)]
     if known[0] is not registered[0]:
         words += f"; no known square for {registered[0].name}"
-    megapixels = hole[box_of(hole, 0)].size / 1e6
-    in_time = [method for method in known if method.pace * megapixels < job.remaining()]
-    if in_time and in_time[0] is not known[0]:
+    work = touched(hole) / 1e6 * 2 / job.threads
+    chosen = next((method for method in known if method.pace * work < job.remaining()), known[-1])
+    if chosen is not known[0]:
         words += f"; no time for {known[0].name}"
-    return (in_time or known[-1:])[0].name, words
+    return chosen.name, words
+
+
+def touched(hole: np.ndarray) -> int:
+    """Pixels of all squares of 8×8 that have one of the hole."""
+    rows, columns = (np.arange(0, n, 8) for n in hole.shape)
+    return 64 * int(
+        np.count_nonzero(np.logical_or.reduceat(np.logical_or.reduceat(hole, rows, axis=0), columns, axis=1))
+    )
 
 
 def has_known_square(hole: np.ndarray, side: int) -> bool:

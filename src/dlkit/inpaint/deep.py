@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dlkit.inpaint.photo import Photo
 
 BITS_PER_SAMPLE, ORIENTATION = 258, 274
+ASSOCIATED = 1  # an extra sample: alpha by which the colours are multiplied already
 PNG_SIGNATURE, PNG_HEADER = 8, 25  # bytes
 
 
@@ -39,6 +40,8 @@ def decode(data: bytes, image: Any, path: Path) -> tuple[np.ndarray, int]:
     with _needs("tifffile", path).TiffFile(BytesIO(data)) as file:
         page = file.pages[0]
         pixels = page.asarray()
+        if ASSOCIATED in page.extrasamples:
+            raise DataError(f"{path}: its colours are multiplied by their opacity; save it with straight alpha first")
         separate = page.planarconfig == 2 and pixels.ndim == 3
         orientation = page.tags.get(ORIENTATION)
         return _checked(

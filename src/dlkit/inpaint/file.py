@@ -70,6 +70,10 @@ def inpaint_file(
     Raises : DataError for files that cannot be used, ConfigError or ShapeError for a wrong call, OutputError.
     """
     settings = settings or Settings()
+    if mask != ALPHA:
+        mask = Path(mask)
+        if mask.resolve() == image.resolve():
+            raise ConfigError(f"{mask}: is the image itself; give an image that is white where it is to be filled")
     output = output or beside(image)
     photo = photos.read(image)
     photos.check_output(output, photo)
@@ -130,6 +134,8 @@ def lost_in(output: Path, photo: Photo) -> list[str]:
         return ["JPEG encodes every pixel anew, also those outside the mask; PNG keeps them exactly"]
     if kind == "BMP" and (photo.icc or photo.exif):
         return ["BMP keeps no colour profile and no EXIF data"]
+    if kind == "WEBP" and photo.dpi:
+        return ["WebP keeps no resolution"]
     if kind == "TIFF" and photo.exif and photo.pixels.dtype == np.uint16 and photo.pixels.ndim == 3:
         return ["16-bit colour TIFF is written without EXIF data"]
     return []

@@ -68,7 +68,10 @@ def plan(images: Path, masks: Path | str, out: Path) -> Plan:
                 f"{out}: the results would lie among what they are made from; give another folder with -o"
             )
     tasks, unmatched, taken = [], [], dict[str, Path]()
-    of_name = {path.stem: path for path in pictures(masks)} if isinstance(masks, Path) and masks.is_dir() else None
+    of_name = by_name(pictures(masks)) if isinstance(masks, Path) and masks.is_dir() else None
+    if of_name is not None and masks.resolve() == images.resolve():  # type: ignore[union-attr]
+        photos = [p for p in photos if not (p.stem.endswith("_mask") and p.stem[: -len("_mask")] in of_name)]
+        of_name = {name: path for name, path in of_name.items() if path not in photos}
     if of_name is None and isinstance(masks, Path):
         read_mask(masks)  # said once, not for every photo
     for photo in photos:
@@ -82,6 +85,16 @@ def plan(images: Path, masks: Path | str, out: Path) -> Plan:
             tasks.append(Task(photo, mask, out / f"{photo.stem}.png"))
     todo = [task for task in tasks if not task.is_done()]
     return Plan(todo, len(tasks) - len(todo), unmatched)
+
+
+def by_name(masks: list[Path]) -> dict[str, Path]:
+    """Raises : ConfigError where two have one name."""
+    found: dict[str, Path] = {}
+    for mask in masks:
+        if mask.stem in found:
+            raise ConfigError(f"{mask} and {found[mask.stem]}: which is the mask of {mask.stem}? remove one")
+        found[mask.stem] = mask
+    return found
 
 
 def pictures(folder: Path) -> list[Path]:

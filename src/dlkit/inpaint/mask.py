@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from dlkit.errors import ConfigError
+
 FILL_FROM = 128  # mask values from here on mean "fill", as in other tools
 
 
@@ -19,7 +21,9 @@ def resize(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def grow(hole: np.ndarray, radius: int) -> np.ndarray:
-    """The hole and all pixels within `radius` of it (Euclidean)."""
+    """The hole and all pixels within `radius` of it (Euclidean).  Raises : ConfigError for a negative radius."""
+    if radius < 0:
+        raise ConfigError(f"grow {radius}: expected 0 or more pixels")
     return hole if radius == 0 else distance(~hole) <= radius
 
 

@@ -61,7 +61,7 @@ class Job:
     def __post_init__(self) -> None:
         if self.quality not in QUALITIES:
             raise ConfigError(f"quality {self.quality!r}: expected one of {', '.join(QUALITIES)}")
-        if self.iterations is not None and self.iterations < 1:
+        if self.iterations is not None and not (isinstance(self.iterations, int) and self.iterations >= 1):
             raise ConfigError(f"iterations {self.iterations}: expected a whole number of at least 1")
         self.rng = random.derive(self.seed, random.INPAINT)
 
@@ -86,7 +86,8 @@ class Method:
     """A filling method.
 
     margin : how many known pixels around the hole's box it looks at; None: the whole image
-    pace : seconds for a megapixel of that box, in colour on two cores; "auto" asks when time is short
+    pace : seconds for a megapixel of squares of 8×8 pixels that the hole touches, in colour on two cores; "auto" asks when
+        time is short
     square : side in pixels of a wholly known square that it cannot do without
     takes : options that only some methods use
     """

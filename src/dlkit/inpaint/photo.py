@@ -46,6 +46,7 @@ EXACTLY: dict[str, dict[str, Any]] = {  # how a format keeps every pixel
 }
 JPEG: dict[str, Any] = {"quality": 95, "subsampling": 0}  # where the source was no JPEG
 # Tags that say how one TIFF file is laid out; nothing in them is about the photo.
+PHOTOMETRIC = 262  # of a TIFF; 0: white is 0
 LAYOUT_TAGS = {
     254,
     255,
@@ -193,7 +194,13 @@ def _pixels(image: Any, path: Path, notes: list[str]) -> np.ndarray:
         "RGBA": "RGBA",
     }.get(image.mode)
     if image.mode.startswith("I;16"):
-        return np.asarray(image).astype(np.uint16)
+        if keyed:
+            notes.append("its transparent grey is left out")
+        pixels = np.asarray(image).astype(np.uint16)
+        white_is_zero = (
+            image.format == "TIFF" and image.tag_v2.get(PHOTOMETRIC) == 0
+        )  # Pillow turns 8 bits around alone
+        return 65535 - pixels if white_is_zero else pixels
     if target is None:
         raise DataError(f"{path}: its pixels are {image.mode}; expected grey or RGB of 8 or 16 bits: convert it first")
     if image.mode in ("P", "PA"):
@@ -264,6 +271,8 @@ def check_output(path: Path, photo: Photo) -> None:
         raise ConfigError(f"{path}: {kind} holds 8 bits a channel, this image has 16; write .png or .tif")
     if photo.alpha is not None and not (grey_alpha if photo.pixels.shape[2] == 2 else colour_alpha):
         raise ConfigError(f"{path}: {kind} cannot hold this image's transparency; write .png, .tif or .webp")
+    if kind == "TIFF" and photo.pixels.dtype == np.uint16 and photo.alpha is not None and photo.pixels.shape[2] == 2:
+        raise ConfigError(f"{path}: hardly any program reads 16-bit grey with transparency from TIFF; write .png")
     if max(photo.pixels.shape[:2]) > MAX_SIDE.get(kind, MAX_PIXELS):
         raise ConfigError(f"{path}: {kind} holds at most {MAX_SIDE[kind]} pixels a side; write .png or .tif")
     check_place(path)

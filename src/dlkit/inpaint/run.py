@@ -63,9 +63,8 @@ def inpaint(
     """
     started = time.monotonic()
     check(image, hole)
-    fraction = np.count_nonzero(hole) / hole.size
-    if not hole.any():
-        return Result(image.copy(), "none", "the mask is empty: the image is copied", 0.0, fraction)
+    if not (isinstance(feather, int) and feather >= 0):
+        raise ConfigError(f"feather {feather}: expected 0 or more pixels")
     if timeout is not None and not timeout > 0:
         raise ConfigError(f"timeout {timeout}: expected a positive number of seconds")
     if method != "auto":
@@ -74,6 +73,10 @@ def inpaint(
     current_backend(device)  # an error for a device that is not there, also from methods that do not ask
     deadline = None if timeout is None else started + timeout
     job = Job(quality, seed, growing(progress), deadline, threading.num_threads(), device, weights, iterations)
+    fraction = np.count_nonzero(hole) / hole.size
+    if not hole.any():
+        job.progress(1.0)
+        return Result(image.copy(), "none", "the mask is empty: the image is copied", 0.0, fraction)
     name, reason = choose(hole, job) if method == "auto" else (method, "asked for")
     filled = fill(METHODS[name], image, hole, job, feather)
     return Result(filled, name, reason, time.monotonic() - started, fraction, not job.expired())
@@ -121,8 +124,6 @@ def check(image: np.ndarray, hole: np.ndarray) -> None:
 
 def fill(method: Method, image: np.ndarray, hole: np.ndarray, job: Job, feather: int = 0) -> np.ndarray:
     """A copy of `image` with its hole filled; the method sees the hole's box and its margin, in float32."""
-    if feather < 0:
-        raise ConfigError(f"feather {feather}: expected 0 or more pixels")
     full = FULL[image.dtype]
     result = image.copy()
     box = box_of(hole, method.margin)
@@ -131,8 +132,12 @@ def fill(method: Method, image: np.ndarray, hole: np.ndarray, job: Job, feather:
     pixels = np.flatnonzero(inside)  # as an index of whole pixels, many times faster than the mask
     known = part.astype(np.float32) / np.float32(full)
     whole(known)[pixels] = np.void(known[0, 0].nbytes)  # all its bytes 0
-    if image.dtype == np.float32 and not np.isfinite(known).all():
-        raise DataError("the image holds NaN or infinite values outside the mask; correct them first")
+    if image.dtype == np.float32:
+        if not np.isfinite(part if feather else known).all():
+            where = "" if feather else " outside the mask"
+            raise DataError(f"the image holds NaN or infinite values{where}; correct them first")
+        if known.min() < -0.001 or known.max() > 1.001:
+            raise DataError(f"the image's values go from {known.min():.3g} to {known.max():.3g}; float32 is 0..1 here")
     new = rows(method.fill(known, inside, job)).take(pixels, axis=0).clip(0, 1) * full
     if feather:
         weight = feather_weights(inside, feather).ravel()[pixels, None]

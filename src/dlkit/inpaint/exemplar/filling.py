@@ -33,13 +33,14 @@ def put_together(image: np.ndarray, hole: np.ndarray, job: Job) -> np.ndarray:
         """From `matches` on the first of these levels up to the last."""
         nonlocal done
         for level, n in zip(levels, turns, strict=True):
+            if job.expired():
+                break
             if level is not matches.level:
                 matches = matches.finer(level, job.rng)
                 matches.vote()
             for turn in range(n):
-                if job.expired():
+                if not matches.improve(job):
                     break
-                matches.improve(job.rng)
                 matches.vote(sharp=len(level.hole) == len(hole) and turn == n - 1)
                 done += len(level.centres)
                 job.progress(done / max(work, 1))
@@ -51,8 +52,17 @@ def put_together(image: np.ndarray, hole: np.ndarray, job: Job) -> np.ndarray:
         if matches.cost.sum() > CLEARLY * finer.cost.sum() and not job.expired():  # cut short it has holes of its own
             matches = finer
     matches = climb(matches, [0, *turns[second + 1 :]], [matches.level, *levels[second + 1 :]])
-    film = solve(image, hole, 1, job.silent())
-    return (1 - FILM) * matches.level.layers[..., : image.shape[2]] + FILM * film
+    filled = matches.level.layers[..., : image.shape[2]]
+    if len(filled) < len(image):  # the time ran out on the way up
+        return enlarged_to(hole.shape, filled)
+    return filled if job.expired() else (1 - FILM) * filled + FILM * solve(image, hole, 1, job.silent())
+
+
+def enlarged_to(shape: tuple[int, ...], image: np.ndarray) -> np.ndarray:
+    """[H, W, C] as large as the finest level: each pixel becomes those that it was halved from."""
+    while len(image) < shape[0]:
+        image = image.repeat(2, axis=0).repeat(2, axis=1)
+    return image[: shape[0], : shape[1]]
 
 
 def peeled(level: Level, job: Job) -> Matches:

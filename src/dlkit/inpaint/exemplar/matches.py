@@ -8,6 +8,7 @@ import numpy as np
 
 from dlkit.inpaint.exemplar import loops
 from dlkit.inpaint.exemplar.levels import Level
+from dlkit.inpaint.method import Job
 
 SWEEPS = 4  # through the centres, a round
 SPREAD = 10.0  # costs that count much alike, in units of their third quartile
@@ -35,15 +36,19 @@ class Matches:
     def measure(self) -> None:
         loops.measure(self.level.layers, self.level.centres, self.found, self.cost)
 
-    def improve(self, rng: np.random.Generator) -> None:
-        """SWEEPS sweeps, the neighbours at first a few pixels away, so that a good match spreads fast."""
+    def improve(self, job: Job) -> bool:
+        """SWEEPS sweeps, the neighbours at first a few pixels away, so that a good match spreads fast. False if the time
+        ran out."""
         for k in range(SWEEPS):
+            if job.expired():
+                return False
             new = np.empty_like(self.found), np.empty_like(self.cost)
-            level, seed = self.level, int(rng.integers(1 << 62))
+            level, seed = self.level, int(job.rng.integers(1 << 62))
             loops.sweep(
                 level.layers, level.whole, level.centres, level.index, self.found, self.cost, *new, max(4 >> k, 1), seed
             )
             self.found, self.cost = new
+        return True
 
     def vote(self, sharp: bool = False) -> None:
         """Gives the hole's pixels their values, and the costs that follow."""

@@ -25,6 +25,7 @@ FOUND = 0.5  # there, the share of what patches found anywhere in the photo say
 @method(
     "nonlocal",
     source="Zhang, Zhao & Gao 2014, IEEE Trans. Image Process. 23(8), group-based sparse representation",
+    pace=60.0,
     takes=("iterations",),
 )
 def nonlocal_(image: np.ndarray, hole: np.ndarray, job: Job) -> np.ndarray:

@@ -10,6 +10,7 @@ from dlkit.inpaint.method import Job, method
 @method(
     "patchmatch",
     source="Wexler, Shechtman & Irani 2007; Barnes et al. 2009; Newson et al. 2014, SIAM J. Imaging Sci. 7(4)",
+    pace=100.0,
     square=7,
     takes=("iterations",),
 )
