@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dlkit.errors import ConfigError, DataError
+from dlkit.errors import CheckpointError, ConfigError, DataError
 from dlkit.train import Evaluation, TrainConfig, Trainer
+from dlkit.train.assess import assess
+from dlkit.train.diagnose import diagnose
 from dlkit.train.mistakes import analyse, suspects
 from dlkit.train.tags import gains, read_tags
 
@@ -211,3 +213,59 @@ def test_a_network_without_mistakes_and_one_on_features(tmp_path):
     found = analyse(out)
     assert (found.mistakes, found.rows, found.picture, found.suspects) == (0, 0, None, [])
     assert rows_of(tmp_path / "run" / "errors.csv") == []
+
+
+@pytest.fixture
+def folder(tmp_path, rng):
+    """Noise in two classes: nothing can be learnt of it."""
+    for name in "ab":
+        (tmp_path / "noise" / name).mkdir(parents=True)
+        for i in range(40):
+            Image.fromarray(rng.integers(0, 256, (6, 6), dtype=np.uint8)).save(
+                tmp_path / "noise" / name / f"{i:03}.png"
+            )
+    config = TrainConfig(data=str(tmp_path / "noise"), model="mlp", epochs=2, out=str(tmp_path / "run"))
+    Trainer(config).fit()
+    return tmp_path
+
+
+def test_a_set_drawn_anew_from_changed_data_is_refused(folder):
+    """It would hold what the network was trained on."""
+    run = str(folder / "run")
+    before = assess(run)
+    shutil.copy(folder / "noise" / "a" / "000.png", folder / "noise" / "a" / "000b.png")
+    for look in (lambda: assess(run), lambda: assess(run, split="val"), lambda: analyse(run), lambda: diagnose(run)):
+        with pytest.raises(DataError, match="the data have changed since the run"):
+            look()
+    with pytest.raises(CheckpointError, match="has changed since this run began"):
+        Trainer.resume(run, epochs=3)
+    (folder / "noise" / "a" / "000b.png").unlink()
+    assert assess(run).accuracy == before.accuracy
+
+
+def test_labels_of_a_test_set_of_its_own_may_be_corrected(run, tmp_path):
+    copied = Path(shutil.copytree(run.parent, tmp_path / "all"))
+    x, y = corners(60, 1)
+    arrays = dict(np.load(run.parent / "corners.npz"))
+    before = assess(str(run)).accuracy
+    try:
+        np.savez(run.parent / "corners.npz", **{**arrays, "y_test": CLASSES[y]})
+        assert assess(str(run)).accuracy > before
+    finally:
+        shutil.copy(copied / "corners.npz", run.parent / "corners.npz")
+
+
+def test_of_other_data_all_is_examined_or_their_test_set(folder, tmp_path):
+    run = str(folder / "run")
+    assert assess(run).examples == 16
+    shutil.copytree(folder / "noise", folder / "other")
+    assert assess(run, data=str(folder / "other")).examples == 80
+    assert assess(run, data=str(folder / "run" / ".." / "noise")).examples == 16  # the run's own
+    with pytest.raises(ConfigError, match="val is a part of the run's own data"):
+        assess(run, data=str(folder / "other"), split="val")
+    (folder / "both" / "train").parent.mkdir()
+    shutil.copytree(folder / "noise", folder / "both" / "train")
+    shutil.copytree(folder / "noise", folder / "both" / "test")
+    for path in (folder / "both" / "test").glob("*/03*.png"):
+        path.unlink()
+    assert assess(run, data=str(folder / "both")).examples == 60

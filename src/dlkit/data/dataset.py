@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,8 +13,9 @@ from .sources import Source, Subset
 
 @dataclass
 class Dataset:
-    """`dev` is a validation set from elsewhere, where it is not to be split off the training set. `notes` holds what was
-    noticed while loading; `remarks()` adds what reading the images has shown since.
+    """`dev` is a validation set from elsewhere, where it is not to be split off the training set. `drawn`: `test` was held
+    back of the training examples. `notes` holds what was noticed while loading; `remarks()` adds what reading the images
+    has shown since.
 
     DataError if there are no training examples, train and test differ in shape, or a label lies outside
     0..len(classes)-1.
@@ -25,6 +27,7 @@ class Dataset:
     test: Source | None = None
     notes: list[str] = field(default_factory=list)
     dev: Source | None = None
+    drawn: bool = False
 
     def __post_init__(self) -> None:
         if len(self.train) == 0:
@@ -43,6 +46,11 @@ class Dataset:
                     f"{self.name}: {part} examples are {source.shape} but training examples"
                     f" {self.train.shape}; bring them to one shape"
                 )
+
+    def fingerprint(self) -> str:
+        """SHA-1 of what sets are drawn from: the labels and names of the training examples, in their order."""
+        names = "\n".join(self.train.name(i).rpartition("/")[2] for i in range(len(self.train)))
+        return hashlib.sha1(names.encode() + self.train.labels.tobytes()).hexdigest()
 
     def remarks(self) -> list[str]:
         found = [*self.notes, *(r for part in (self.train, self.dev, self.test) if part for r in part.remarks())]
@@ -82,4 +90,4 @@ def hold_out(name: str, classes: list[str], source: Source, fraction: float, see
         return Dataset(name, classes, source, None, notes)
     note = f"no test set given: {len(held)} of {len(source)} examples held back for it (seed {seed})"
     notes = [*notes, note]
-    return Dataset(name, classes, Subset(source, keep), Subset(source, held), notes)
+    return Dataset(name, classes, Subset(source, keep), Subset(source, held), notes, drawn=True)

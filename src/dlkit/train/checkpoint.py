@@ -39,6 +39,7 @@ class Checkpoint:
     progress: dict[str, Any] | None = None
     network: bytes | None = None  # the ONNX file that the network comes from, if it does
     source: str | None = None  # SHA-256 of the user's file that builds the network, if one does
+    data: str | None = None  # the data's fingerprint, if they have one
 
     def build(self) -> Module:
         """The network with its weights, in inference mode."""
@@ -65,6 +66,7 @@ class Checkpoint:
             "normalizer": self.normalizer.state(),
             "progress": self.progress,
             "source": self.source,
+            "data": self.data,
         }
         tensors = {f"model.{n}": a for n, a in self.model_state.items()}
         tensors.update({f"optimizer.{n}": a for n, a in self.optimizer_state.items()})
@@ -104,6 +106,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             progress=meta["progress"],
             network=tensors[NETWORK].tobytes() if NETWORK in tensors else None,
             source=meta.get("source"),
+            data=meta.get("data"),
         )
     except (KeyError, TypeError, ValueError, ConfigError) as error:
         raise CheckpointError(f"{path}: its description is damaged ({error})") from None

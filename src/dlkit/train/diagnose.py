@@ -20,8 +20,9 @@ from dlkit import random
 from dlkit.data import Source, Subset
 from dlkit.errors import ConfigError, DataError
 from dlkit.train.evaluation import evaluate
+from dlkit.train.examine import data_of
 from dlkit.train.run import RunFolder
-from dlkit.train.splits import load_data, split
+from dlkit.train.splits import split
 
 HELPS = {
     "avoidable bias": (
@@ -106,7 +107,7 @@ def diagnose(run_path: str, *, human: float | None = None, examples: int = 10_00
     run = RunFolder.open(run_path)
     checkpoint = run.load_best()
     config = checkpoint.config
-    dataset = load_data(config)
+    dataset = data_of(checkpoint)
     splits = split(dataset, config)
     if splits.dev is None:
         raise DataError(f"{run_path}: was trained without a dev set; train it with --val-split 0.1 or --dev-data")

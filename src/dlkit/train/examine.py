@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from dlkit.data import Dataset, Source
-from dlkit.errors import DataError
+from dlkit.errors import ConfigError, DataError
 from dlkit.train.checkpoint import Checkpoint
 from dlkit.train.config import TrainConfig
 from dlkit.train.evaluation import Evaluation, evaluate
@@ -37,26 +38,49 @@ class Examined:
 
 
 def examine(run_path: str, *, data: str | None = None, part: str = "test") -> Examined:
-    """The test set of a run, or another `part` (see splits.SPLITS), or of another data set with the same classes, and what the network says.
+    """The test set of a run, or another `part` (see splits.SPLITS), and what the network says; or another data set with the
+    same classes: its test set, or all of it where it has none of its own.
 
-    Raises : CheckpointError if there is no run, DataError if the data are not what the network was trained on.
+    Raises : CheckpointError if there is no run, DataError if the data are not what the network was trained on, ConfigError
+        for another part than "test" of other data.
     """
     run = RunFolder.open(run_path)
     checkpoint = run.load_best()
     config = checkpoint.config
     shape, classes = checkpoint.input_shape, checkpoint.classes
-    if data is not None:
-        dataset = load_like(data, shape, classes, config, config.test_split)
+    if data is not None and not same_place(data, config.data):
+        if part != "test":
+            raise ConfigError(f"{part} is a part of the run's own data; of {data} all is examined, or its test set")
+        dataset = load_like(data, shape, classes, config)
+        source = dataset.train if dataset.test is None else dataset.test
     else:
-        dataset = load_data(config)
-        if dataset.train.shape != shape or dataset.classes != classes:
-            raise DataError(
-                f"{config.data}: examples of shape {dataset.train.shape} in {len(dataset.classes)} classes; the network "
-                f"was trained on {shape} in {len(classes)}: the data have changed"
-            )
-    source = source_of(dataset, config, part)
+        dataset = data_of(checkpoint, part)
+        source = source_of(dataset, config, part)
     result = evaluate(checkpoint.build(), source, checkpoint.normalizer)
     return Examined(run, checkpoint, dataset.name, part, source, result)
+
+
+def data_of(checkpoint: Checkpoint, part: str = "train") -> Dataset:
+    """What the run was made from.  Raises : DataError if that has changed so that `part`, drawn anew, would be another."""
+    config, shape, classes = checkpoint.config, checkpoint.input_shape, checkpoint.classes
+    dataset = load_data(config)
+    if dataset.train.shape != shape or dataset.classes != classes:
+        raise DataError(
+            f"{config.data}: examples of shape {dataset.train.shape} in {len(dataset.classes)} classes; the network "
+            f"was trained on {shape} in {len(classes)}: the data have changed"
+        )
+    drawn = part != "test" or dataset.drawn
+    if drawn and checkpoint.data is not None and dataset.fingerprint() != checkpoint.data:
+        raise DataError(
+            f"{config.data}: the data have changed since the run: drawn anew, its sets would hold examples that the network "
+            "was trained on; put back what it was trained on, or give other examples with --data"
+        )
+    return dataset
+
+
+def same_place(a: str, b: str) -> bool:
+    """Whether these two name one data set."""
+    return a == b or (Path(a).exists() and Path(b).exists() and Path(a).resolve() == Path(b).resolve())
 
 
 def source_of(dataset: Dataset, config: TrainConfig, name: str) -> Source:

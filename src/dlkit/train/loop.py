@@ -74,7 +74,7 @@ class Trainer:
         self.device = device or (BACKENDS[config.backend].device if config.backend else "cpu")
         self.dataset = dataset or load_data(config)
         self.task: Task = TASKS[config.task](config, self.dataset, origin)
-        self.loader = self.task.loader
+        self.loader, self.fingerprint = self.task.loader, self.task.fingerprint()
         with random.using(random.derive(config.seed, _WEIGHTS)):
             self.model = self.task.build(config, self.task.input_shape, len(self.task.classes), self.network)
             self.tuning = self._tuning(None if resumed else origin) if config.from_model is not None else None
@@ -108,7 +108,8 @@ class Trainer:
             raise CheckpointError(f"{path}: this run has had {begun} epochs; give a larger --epochs to go on")
         checkpoint.check_source()
         trainer = cls(config, network=checkpoint.network, resumed=True)
-        if trainer.task.classes != checkpoint.classes or trainer.task.input_shape != checkpoint.input_shape:
+        as_then = (checkpoint.classes, checkpoint.input_shape, checkpoint.data or trainer.fingerprint)
+        if (trainer.task.classes, trainer.task.input_shape, trainer.fingerprint) != as_then:
             raise CheckpointError(f"{path}: the data set {trainer.config.data!r} has changed since this run began")
         try:
             trainer.model.load_state_dict(checkpoint.model_state)
@@ -340,6 +341,7 @@ class Trainer:
             asdict(self.state) if with_state else None,
             self.network,
             self.source,
+            self.fingerprint,
         )
 
     @property

@@ -135,7 +135,7 @@ def _with_others(dataset: Dataset, config: TrainConfig) -> Dataset:
 def _check_paths(config: TrainConfig) -> None:
     """Two sets of the same examples would tell nothing about each other."""
     places = [(name, getattr(config, name)) for name in ("data", "dev_data", "test_data")]
-    given = [(name, str(Path(what).absolute()) if Path(what).exists() else what) for name, what in places if what]
+    given = [(name, str(Path(what).resolve()) if Path(what).exists() else what) for name, what in places if what]
     for i, (name, what) in enumerate(given):
         for other, where in given[:i]:
             if what == where:

@@ -81,6 +81,9 @@ class Classify(Task):
             check_classifier(model, input_shape, classes, str(own))
         return model
 
+    def fingerprint(self) -> str | None:
+        return self.dataset.fingerprint()
+
     def restore(self, normalizer: Normalizer) -> None:
         self.normalizer = self.loader.normalizer = normalizer
 

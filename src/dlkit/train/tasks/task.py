@@ -86,6 +86,10 @@ class Task(ABC):
         """The network, its weights drawn from the default generator; `network` is the ONNX file it starts from."""
         return config.build(input_shape, classes, network)
 
+    def fingerprint(self) -> str | None:
+        """Of the data, where a run's sets are drawn from them: they must not have changed when it is gone on with."""
+        return None
+
     def restore(self, normalizer: Normalizer) -> None:
         """Takes the normalizer of the run that is gone on with."""
         self.normalizer = normalizer
