@@ -245,7 +245,7 @@ def test_a_set_drawn_anew_from_changed_data_is_refused(folder):
 
 def test_labels_of_a_test_set_of_its_own_may_be_corrected(run, tmp_path):
     copied = Path(shutil.copytree(run.parent, tmp_path / "all"))
-    x, y = corners(60, 1)
+    _, y = corners(60, 1)
     arrays = dict(np.load(run.parent / "corners.npz"))
     before = assess(str(run)).accuracy
     try:
