@@ -230,10 +230,12 @@ def test_predict_says_for_each_table_what_is_wrong(dlkit, tmp_path):
     (tmp_path / "large.csv").write_text("1,1e300\n")
     (tmp_path / "empty.csv").write_text("a,b\n")
     (tmp_path / "wide.csv").write_text("1,2,3\n")
+    (tmp_path / "first.csv").write_text("n/a,3\n1,2\n")
+    (tmp_path / "gap.csv").write_text("1,\n1,2\n")
     np.save(tmp_path / "words.npy", np.array(["a", "b"]))
     np.save(tmp_path / "cube.npy", np.zeros((3, 2, 2)))
     Image.new("L", (4, 4)).save(tmp_path / "p.png")
-    bad = ["nan.csv", "large.csv", "empty.csv", "wide.csv", "words.npy", "cube.npy", "p.png"]
+    bad = ["nan.csv", "large.csv", "empty.csv", "wide.csv", "first.csv", "gap.csv", "words.npy", "cube.npy", "p.png"]
     result = dlkit("predict", tmp_path / "run", tmp_path / "good.csv", *(tmp_path / name for name in bad), "--json")
     assert result.code == 1
     assert result.out.count('"label"') == 1 + len(bad)

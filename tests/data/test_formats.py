@@ -172,6 +172,40 @@ def write_cats(folder, labels=(0, 1, 1, 0), test_labels=(1, 0)):
             file["list_classes"] = np.array([b"non-cat", b"cat"])
 
 
+@pytest.mark.parametrize(
+    ("rows", "header", "classes"),
+    [
+        (["1.451,-0.192,y", "1,2,n"], False, ["n", "y"]),  # y is a label, not the label's name
+        (["3,5,y", "1,2,n"], False, ["n", "y"]),
+        (["0,1,label", "3,5,a", "1,2,b"], True, ["a", "b"]),
+        (["1,2,Class", "3,5,a", "1,2,b"], True, ["a", "b"]),
+        (["u,v,w", "3,5,a", "1,2,b"], True, ["a", "b"]),
+    ],
+)
+def test_what_is_a_header(tmp_path, rows, header, classes):
+    (tmp_path / "t.csv").write_text("\n".join(rows * 2 if not header else [rows[0], *rows[1:] * 2]) + "\n")
+    data = load(tmp_path / "t.csv", test_split=0)
+    assert data.classes == classes
+    assert len(data.train) == 2 * (len(rows) - header)
+    assert bool(data.notes) != header
+
+
+def test_labels_that_look_like_numbers_stay_apart(tmp_path):
+    labels = ["007", "7", "7.0", "1e5", "9007199254740992", "9007199254740993", "-0", "0", "-3", ' "x"']
+    (tmp_path / "t.csv").write_text("f,label\n" + "".join(f"1,{label}\n" for label in labels))
+    data = load(tmp_path / "t.csv", test_split=0)
+    assert set(data.classes) == {"007", "7", "1e5", "9007199254740992", "9007199254740993", "0", "-3", "x"}
+
+
+def test_hdf5_with_all_in_one_file(tmp_path, rng):
+    with h5py.File(tmp_path / "train.h5", "w") as file:
+        for part, n in (("train", 12), ("test", 6)):
+            file[f"{part}_set_x"] = rng.integers(0, 256, (n, 4, 4, 3), dtype=np.uint8)
+            file[f"{part}_set_y"] = np.arange(n) % 2
+    data = load(tmp_path / "train.h5")
+    assert (len(data.train), len(data.test), data.drawn) == (12, 6, False)
+
+
 def test_hdf5(tmp_path):
     write_cats(tmp_path)
     for path in (tmp_path, tmp_path / "train_catvnoncat.h5"):

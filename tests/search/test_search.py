@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import optuna
 import pytest
 
 from dlkit import threads
@@ -93,6 +94,8 @@ def test_a_search_and_what_it_leaves_behind(four):
     assert [int(r["trial"]) for r in rows] == [t.number for t in result.trials]
     assert float(rows[0]["val_accuracy"]) == result.best.value
     assert float(rows[0]["lr"]) == result.best.values["lr"]
+    header = (path / "results.csv").read_text().partition("\n")[0].split(",")
+    assert len(header) == len(set(header))
     for name in ("parallel.png", "importance.png"):
         assert (path / name).read_bytes().startswith(b"\x89PNG")
     saved = json.loads((path / "result.json").read_text())
@@ -199,6 +202,18 @@ def test_a_diverged_trial_is_a_failed_one_and_not_the_end(tmp_path):
 def test_where_all_trials_fail_the_first_reason_is_told(tmp_path):
     with pytest.raises(SearchError, match=r"no trial came to its end; the first one: the .*epoch 1"):
         run(tmp_path / "s", {"lr": {"categorical": [1e30]}}, {"method": "grid"}, optimizer="sgd")
+
+
+@pytest.mark.parametrize(
+    ("epochs", "decisions"), [(9, {1, 3}), (10, {2, 6}), (17, {2, 6}), (20, {3, 9}), (81, {9, 27})]
+)
+def test_halving_decides_after_a_ninth_and_a_third(tmp_path, monkeypatch, epochs, decisions):
+    asked = []
+    kept = optuna.pruners.SuccessiveHalvingPruner
+    monkeypatch.setattr(optuna.pruners, "SuccessiveHalvingPruner", lambda *a: asked.append(a) or kept(*a))
+    run(tmp_path / "s", {"lr": {"categorical": [0.03]}}, {"method": "halving", "trials": 1}, epochs=epochs)
+    first, reduction = asked[0]
+    assert {n for n in (first * reduction**k for k in range(9)) if n < epochs} == decisions
 
 
 def test_halving_stops_the_worse_ones_early(tmp_path):

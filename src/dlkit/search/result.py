@@ -14,7 +14,7 @@ from dlkit.train.files import write_atomically
 def write_csv(folder: SearchFolder, trials: list[Trial]) -> Path:
     """One line for each trial, best first."""
     names = list(folder.definition.space.ranges)
-    quantities = list(dict.fromkeys(name for t in trials for name in t.row if name != "epoch"))
+    quantities = list(dict.fromkeys(name for t in trials for name in t.row if name not in ("epoch", *names)))
     columns = ["trial", "state", *names, "epochs", "best_epoch", "seconds", *quantities, "why"]
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n", restval="")
@@ -22,7 +22,7 @@ def write_csv(folder: SearchFolder, trials: list[Trial]) -> Path:
     for trial in ranked(trials):
         facts = {"trial": trial.number, "state": trial.state, "epochs": trial.epochs, "why": trial.why}
         facts |= {"seconds": round(trial.seconds, 3), "best_epoch": trial.row.get("epoch", "")}
-        row = {k: v for k, v in trial.row.items() if k != "epoch"}
+        row = {k: v for k, v in trial.row.items() if k in quantities}
         labels = {name: folder.definition.space.ranges[name].label(trial.values[name]) for name in names}
         writer.writerow({**row, **labels, **facts})
     path = folder.path / "results.csv"

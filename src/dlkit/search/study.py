@@ -252,8 +252,8 @@ def _load(path: Path, definition: Definition) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     pruner: Any = optuna.pruners.NopPruner()
     if definition.method == "halving":
-        rungs = REDUCTION**2  # the first decision after a ninth of the epochs, the second after a third
-        pruner = optuna.pruners.SuccessiveHalvingPruner(max(1, definition.config({}).epochs // rungs), REDUCTION)
+        ninth = -(-definition.config({}).epochs // REDUCTION**2)  # rounded up: the third decision would be the end
+        pruner = optuna.pruners.SuccessiveHalvingPruner(ninth, REDUCTION)
     url = URL.create("sqlite", database=str(path.absolute() / "search.db")).render_as_string()
     try:
         with _locked(path):

@@ -150,11 +150,11 @@ def _read(path: Path, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _table(data: bytes) -> np.ndarray:
-    """The numbers of a table with commas, semicolons or tabs; a first row with words in it is a header."""
+    """The numbers of a table with commas, semicolons or tabs; a first row of words alone is a header."""
     text = data.decode("utf-8-sig")
     delimiter = max(",;\t", key=text.partition("\n")[0].count)
     rows = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if row]
-    if rows and not all(map(_is_number, rows[0])):
+    if rows and not any(map(_is_number, rows[0])):
         rows = rows[1:]
     return np.array([[float(cell) for cell in row] for row in rows])
 

@@ -1,11 +1,13 @@
 """Tables: numeric feature columns (float32) and one label column, of class names or numbers.
 
 The label column is the one asked for; else the one called label, class, target or y; else the last.
-A first row with numbers in it is data, not a header. Comma, semicolon and tab separate.
+A first row with numbers in it is data, not a header, unless it holds the label column asked for, or beside the label's usual
+name only the columns' numbers. Comma, semicolon and tab separate.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,15 +61,17 @@ def _rows(file) -> Iterator[tuple[int, list[str]]]:
     line = start.partition("\n")[0]
     delimiter = max(",;\t", key=line.count)
     file.seek(0)
-    reader = csv.reader(file, delimiter=delimiter, strict=True)
+    reader = csv.reader(file, delimiter=delimiter, strict=True, skipinitialspace=True)
     for row in reader:
         if row:
             yield reader.line_num, [cell.strip() for cell in row]
 
 
 def _columns(first: list[str], label: str | None) -> tuple[list[str], bool]:
-    named = label in first or any(cell.lower() in LABEL_NAMES for cell in first)
-    if named or not any(_is_number(cell) for cell in first):
+    numbers = [cell for cell in first if _is_number(cell)]
+    counted = any(numbers == [str(n) for n in range(start, start + len(numbers))] for start in (0, 1))
+    named = label in first or (counted and any(cell.lower() in LABEL_NAMES for cell in first))
+    if named or not numbers:
         return first, True
     return [f"column {i + 1}" for i in range(len(first))], False
 
@@ -107,9 +111,11 @@ def _numbers(
 
 
 def _tidy(label: str, number: int, column: str, path: Path) -> str:
-    """`1.0` and `1` are one class; `1.5` is a measurement, not a class."""
+    """`1.0` and `1` are one class, `007`, `1e5` and `1_0` names; `1.5` is a measurement, not a class."""
     if not _is_number(label):
         return label
+    if whole := re.fullmatch(r"[+-]?(0|[1-9][0-9]*)(\.0*)?", label):
+        return ("-" if label[0] == "-" and whole[1] != "0" else "") + whole[1]
     value = float(label)
     if value != value or value in (np.inf, -np.inf):
         raise DataError(f"{path}: row {number}, column '{column}' is '{label}'; every row needs a label")
@@ -119,7 +125,7 @@ def _tidy(label: str, number: int, column: str, path: Path) -> str:
             " a label must be a class name or a whole number:"
             " choose the column with label="
         )
-    return str(int(value))
+    return label
 
 
 def _bad_cell(chunk: list[tuple[int, list[str]]], columns: list[str], at: int, path: Path) -> DataError:

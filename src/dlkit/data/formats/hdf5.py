@@ -2,7 +2,7 @@
 
 train_*.h5 holds train_set_x uint8[N,H,W,C], train_set_y int[N] and list_classes; test_*.h5 the same with
 test_.
-Give the folder, or the train file with the test file beside it.
+Give the folder, or the train file with the test file beside it or test_set_x and test_set_y in it.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ def read(path: Path, options: Options) -> Dataset:
         train_file = found[0]
     train, names = _read_part(train_file, "train")
     test_file = train_file.with_name(train_file.name.replace("train", "test", 1))
-    test = None
-    if test_file != train_file and test_file.is_file():
+    test, inside = None, _has_test(train_file)
+    test_file = train_file if inside else test_file
+    if inside or (test_file != train_file and test_file.is_file()):
         test, test_names = _read_part(test_file, "test")
         if names and test_names and names != test_names:
             raise DataError(
@@ -50,6 +51,13 @@ def read(path: Path, options: Options) -> Dataset:
     return assemble(
         options, (train[0], labels), (test[0], test_labels) if test and test_labels is not None else None, classes, []
     )
+
+
+def _has_test(path: Path) -> bool:
+    import h5py
+
+    with explained(path, "an HDF5 file"), h5py.File(path, "r") as file:
+        return "test_set_x" in file
 
 
 def _read_part(path: Path, part: str) -> tuple[Pair, list[str]]:
