@@ -5,7 +5,9 @@ import pytest
 from PIL import Image
 
 from dlkit.errors import ConfigError, DataError
-from dlkit.train import TrainConfig
+from dlkit.train import TrainConfig, Trainer
+from dlkit.train.assess import assess
+from dlkit.train.predict import predict
 from dlkit.train.splits import load_data, split
 
 NAMES = np.array(["a", "b", "c"])
@@ -145,3 +147,36 @@ def test_a_share_that_leaves_nothing_is_refused(tmp_path):
     config = TrainConfig(data=one_each, test_split=0.0, val_split=0.0, train_dev_split=0.5)
     with pytest.raises(ConfigError, match=r"train_dev_split .* leaves nothing on one side; use --train-dev-split 0"):
         split(load_data(config), config)
+
+
+def test_a_table_whose_columns_stand_in_another_order_is_refused(tmp_path):
+    """Their places say which is which: read by place alone, it would be measured on nonsense without a word."""
+    rows = [(i, -i, "ab"[i % 2]) for i in range(40)]
+
+    def table(name, header, order):
+        lines = [header, *(",".join(str(row[k]) for k in order) for row in rows)]
+        (tmp_path / name).write_text("\n".join(line for line in lines if line) + "\n")
+        return str(tmp_path / name)
+
+    train = table("train.csv", "u,v,label", (0, 1, 2))
+    same, other, bare = (
+        table("same.csv", "u,v,label", (0, 1, 2)),
+        table("other.csv", "v,u,label", (1, 0, 2)),
+        table("bare.csv", "", (0, 1, 2)),
+    )
+    options = {"epochs": 1, "out": str(tmp_path / "run")}
+    Trainer(TrainConfig(data=train, **options)).fit()
+    run = options["out"]
+    for good in (same, bare):
+        assert assess(run, data=good).examples == 40
+        assert len(load_data(TrainConfig(data=train, test_data=good)).test) == 40
+    message = "its columns are v, u, those trained on u, v"
+    with pytest.raises(DataError, match=message):
+        assess(run, data=other)
+    with pytest.raises(DataError, match=message):
+        load_data(TrainConfig(data=train, test_data=other))
+    for header, wrong in (("u,v\n", False), ("v,u\n", True), ("", False)):
+        (tmp_path / "new.csv").write_text(header + "1,2\n3,4\n")
+        errors = [p.error for p in predict(run, [str(tmp_path / "new.csv")])]
+        assert [bool(e) for e in errors] == ([True] if wrong else [False, False])
+        assert not wrong or message in errors[0]

@@ -14,8 +14,8 @@ from .sources import Source, Subset
 @dataclass
 class Dataset:
     """`dev` is a validation set from elsewhere, where it is not to be split off the training set. `drawn`: `test` was held
-    back of the training examples. `notes` holds what was noticed while loading; `remarks()` adds what reading the images
-    has shown since.
+    back of the training examples. `features`: the columns of a table that names them. `notes` holds what was noticed while
+    loading; `remarks()` adds what reading the images has shown since.
 
     DataError if there are no training examples, train and test differ in shape, or a label lies outside
     0..len(classes)-1.
@@ -28,6 +28,7 @@ class Dataset:
     notes: list[str] = field(default_factory=list)
     dev: Source | None = None
     drawn: bool = False
+    features: list[str] | None = None
 
     def __post_init__(self) -> None:
         if len(self.train) == 0:

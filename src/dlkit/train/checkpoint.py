@@ -40,6 +40,7 @@ class Checkpoint:
     network: bytes | None = None  # the ONNX file that the network comes from, if it does
     source: str | None = None  # SHA-256 of the user's file that builds the network, if one does
     data: str | None = None  # the data's fingerprint, if they have one
+    features: list[str] | None = None  # what their table calls its columns
 
     def build(self) -> Module:
         """The network with its weights, in inference mode."""
@@ -67,6 +68,7 @@ class Checkpoint:
             "progress": self.progress,
             "source": self.source,
             "data": self.data,
+            "features": self.features,
         }
         tensors = {f"model.{n}": a for n, a in self.model_state.items()}
         tensors.update({f"optimizer.{n}": a for n, a in self.optimizer_state.items()})
@@ -107,6 +109,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             network=tensors[NETWORK].tobytes() if NETWORK in tensors else None,
             source=meta.get("source"),
             data=meta.get("data"),
+            features=meta.get("features"),
         )
     except (KeyError, TypeError, ValueError, ConfigError) as error:
         raise CheckpointError(f"{path}: its description is damaged ({error})") from None

@@ -51,7 +51,7 @@ def examine(run_path: str, *, data: str | None = None, part: str = "test") -> Ex
     if data is not None and not same_place(data, config.data):
         if part != "test":
             raise ConfigError(f"{part} is a part of the run's own data; of {data} all is examined, or its test set")
-        dataset = load_like(data, shape, classes, config)
+        dataset = load_like(data, shape, classes, checkpoint.features, config)
         source = dataset.train if dataset.test is None else dataset.test
     else:
         dataset = data_of(checkpoint, part)

@@ -342,6 +342,7 @@ class Trainer:
             self.network,
             self.source,
             self.fingerprint,
+            self.task.features,
         )
 
     @property

@@ -18,6 +18,7 @@ from dlkit.tensor import Tensor
 from dlkit.train.evaluation import probabilities_of
 from dlkit.train.origin.onnx import OnnxOrigin
 from dlkit.train.run import RunFolder
+from dlkit.train.splits import check_features
 
 
 @dataclass
@@ -43,6 +44,7 @@ class Predictor:
     input_shape: tuple[int, ...]
     normalizer: Normalizer
     notes: list[str] = field(default_factory=list)
+    features: list[str] | None = None
 
     @classmethod
     def open(cls, path: str) -> Predictor:
@@ -50,7 +52,8 @@ class Predictor:
         if path.lower().endswith(".onnx"):
             return cls.from_onnx(path)
         checkpoint = RunFolder.open(path).load_best()
-        return cls(checkpoint.build(), checkpoint.classes, checkpoint.input_shape, checkpoint.normalizer)
+        known = checkpoint.classes, checkpoint.input_shape, checkpoint.normalizer
+        return cls(checkpoint.build(), *known, features=checkpoint.features)
 
     @classmethod
     def from_onnx(cls, path: str) -> Predictor:
@@ -78,7 +81,7 @@ class Predictor:
 
     def __call__(self, file: str) -> list[Prediction]:
         """One Prediction for an image, one for each row of a table."""
-        rows = _read(Path(file), self.input_shape)
+        rows = _read(Path(file), self.input_shape, self.features)
         with inference(self.model):
             p = probabilities_of(self.model, self.normalizer(rows))
         out = []
@@ -122,7 +125,7 @@ def predict_with(predictor: Predictor, files: list[str]) -> list[Prediction]:
     return out
 
 
-def _read(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+def _read(path: Path, shape: tuple[int, ...], features: list[str] | None) -> np.ndarray:
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -132,7 +135,10 @@ def _read(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     if path.suffix.lower() not in (".npy", ".csv", ".tsv"):
         raise DataError(f"{path}: this network takes rows of features; give .npy, .csv or .tsv files")
     try:
-        rows = np.load(io.BytesIO(data), allow_pickle=False) if path.suffix.lower() == ".npy" else _table(data)
+        if path.suffix.lower() == ".npy":
+            rows, named = np.load(io.BytesIO(data), allow_pickle=False), None
+        else:
+            rows, named = _table(data)
     except (ValueError, EOFError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a table of numbers ({error})") from None
     if rows.dtype.kind not in "iuf" or rows.ndim not in (1, 2) or not rows.size:
@@ -140,6 +146,7 @@ def _read(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     rows = np.atleast_2d(rows)
     if rows.shape[1:] != shape:
         raise DataError(f"{path}: rows have {rows.shape[1]} columns, the network takes {shape[0]}")
+    check_features(str(path), named, features)
     with np.errstate(over="ignore"):
         rows = rows.astype(np.float32)
     if not np.isfinite(rows).all():
@@ -149,14 +156,15 @@ def _read(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     return rows
 
 
-def _table(data: bytes) -> np.ndarray:
-    """The numbers of a table with commas, semicolons or tabs; a first row of words alone is a header."""
+def _table(data: bytes) -> tuple[np.ndarray, list[str] | None]:
+    """The numbers and, if it has one, the header of a table with commas, semicolons or tabs; a first row of words alone is a header."""
     text = data.decode("utf-8-sig")
     delimiter = max(",;\t", key=text.partition("\n")[0].count)
     rows = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if row]
+    named = None
     if rows and not any(map(_is_number, rows[0])):
-        rows = rows[1:]
-    return np.array([[float(cell) for cell in row] for row in rows])
+        named, rows = [cell.strip() for cell in rows[0]], rows[1:]
+    return np.array([[float(cell) for cell in row] for row in rows]), named
 
 
 def _is_number(text: str) -> bool:

@@ -87,11 +87,16 @@ def _hold_back(source: Source, option: str, share: float, seed: int) -> tuple[So
 
 
 def load_like(
-    what: str, shape: tuple[int, ...], classes: list[str], config: TrainConfig, test_split: float = 0.0
+    what: str,
+    shape: tuple[int, ...],
+    classes: list[str],
+    features: list[str] | None,
+    config: TrainConfig,
+    test_split: float = 0.0,
 ) -> Dataset:
     """Another data set than the run's own, with examples of this shape in these classes, in this order.
 
-    Raises : DataError that names the classes which differ.
+    Raises : DataError that names the classes or features which differ.
     """
     other = load(what, label=config.label, test_split=test_split, seed=config.seed)
     if other.train.shape != shape and other.train.is_image and len(shape) == 3:
@@ -99,6 +104,7 @@ def load_like(
         other = load(what, image_size=size, grey=grey, test_split=test_split, seed=config.seed)
     if other.train.shape != shape:
         raise DataError(f"{what}: examples of shape {other.train.shape}; those trained on have {shape}")
+    check_features(what, other.features, features)
     if config.classes is not None and set(classes) <= set(other.classes):
         return of_classes(other, classes)
     lacks = [name for name in classes if name not in other.classes]
@@ -112,24 +118,34 @@ def load_like(
     return of_classes(other, classes)
 
 
+def check_features(what: str, found: list[str] | None, trained: list[str] | None) -> None:
+    """Raises : DataError where both tables name their columns, and not alike."""
+    if found is not None and trained is not None and found != trained:
+        raise DataError(
+            f"{what}: its columns are {_few(found)}, those trained on {_few(trained)}; bring them into that order, or leave the "
+            "header out"
+        )
+
+
 def _with_others(dataset: Dataset, config: TrainConfig) -> Dataset:
     dev, test, notes = None, dataset.test, list(dataset.notes)
+    alike = dataset.train.shape, dataset.classes, dataset.features
     if config.dev_data is not None:
         held_back = 0.0 if config.test_data else config.test_split
-        other = load_like(config.dev_data, dataset.train.shape, dataset.classes, config, held_back)
+        other = load_like(config.dev_data, *alike, config, held_back)
         dev = other.train
         notes.append(f"dev examples: {len(dev):,} of {config.dev_data}")
         if config.test_data is None:
             test = other.test
             notes += other.notes
     if config.test_data is not None:
-        other = load_like(config.test_data, dataset.train.shape, dataset.classes, config)
+        other = load_like(config.test_data, *alike, config)
         test = other.test if other.test is not None else other.train
     if test is not None:
         notes.append(f"test examples: {len(test):,} of {config.test_data or config.dev_data}")
     if dataset.test is not None:
         notes.append(f"the test set of {config.data} is left out")
-    return Dataset(dataset.name, dataset.classes, dataset.train, test, notes, dev)
+    return replace(dataset, test=test, notes=notes, dev=dev)
 
 
 def _check_paths(config: TrainConfig) -> None:

@@ -50,7 +50,9 @@ def read(path: Path, options: Options) -> Dataset:
         raise DataError(f"{path}: has a header but no rows; add examples")
     label_numbers, _, classes = name_classes(np.array(labels, dtype=object), None, path)
     notes = [] if has_header else [f"no header: the label is taken from column {at + 1}"]
-    return assemble(options, (features, label_numbers), None, classes, notes)
+    dataset = assemble(options, (features, label_numbers), None, classes, notes)
+    dataset.features = columns[:at] + columns[at + 1 :] if has_header else None
+    return dataset
 
 
 def _rows(file) -> Iterator[tuple[int, list[str]]]:

@@ -41,6 +41,7 @@ class Classify(Task):
         if origin is not None:
             origin.check(data.train.shape)
         self.dataset, self.classes, self.input_shape = data, data.classes, data.train.shape
+        self.features = data.features
         own = UserModel.of(config.model)
         name = own.path.stem if own else config.model or default_model(self.input_shape)
         self.model_name = (origin.name if origin else None) or name

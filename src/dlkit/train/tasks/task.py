@@ -70,6 +70,7 @@ class Task(ABC):
     classes: list[str]
     input_shape: tuple[int, ...]
     normalizer: Normalizer
+    features: list[str] | None = None  # what a table calls its columns
 
     @classmethod
     @abstractmethod
