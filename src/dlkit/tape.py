@@ -122,12 +122,12 @@ def _leaf_gradients(root: Tensor, dy: Any, keep: bool, create_graph: bool) -> di
         dy = pending.pop(node)
         if node.hooks:
             dy = _after_hooks(node.hooks, dy, root.device, create_graph)
-        inputs, needs, op, saved = node.inputs, node.needs, node.op, node.saved
+        op, needs, saved, inputs = node.op, node.needs, node.saved, node.inputs  # `inputs` goes first when it is freed
+        if inputs is None:  # another thread has passed here since
+            raise GradientError(_FREED)
         if create_graph:
             op.require_second_derivative()
             saved = _saved_as_tensors(node, root.device)
-        if inputs is None:  # another thread has passed here since
-            raise GradientError(_FREED)
         if not keep:
             node.inputs = None
             node.saved = ()

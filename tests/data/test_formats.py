@@ -203,7 +203,7 @@ def test_hdf5_with_all_in_one_file(tmp_path, rng):
             file[f"{part}_set_x"] = rng.integers(0, 256, (n, 4, 4, 3), dtype=np.uint8)
             file[f"{part}_set_y"] = np.arange(n) % 2
     data = load(tmp_path / "train.h5")
-    assert (len(data.train), len(data.test), data.drawn) == (12, 6, False)
+    assert (len(data.train), len(data.test), data.drawn) == (12, 6, None)
 
 
 def test_hdf5(tmp_path):

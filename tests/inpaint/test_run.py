@@ -197,6 +197,12 @@ def test_wrong_options_are_refused_whatever_the_mask(options, empty):
         inpaint(np.zeros((9, 9), np.uint8), hole, **options)
 
 
+def test_numpy_numbers_are_numbers():
+    image, hole = np.full((9, 9), 7, np.uint8), np.eye(9, dtype=bool)
+    inpaint(image, hole, "harmonic", feather=np.int64(2))
+    inpaint(image, hole, "nonlocal", iterations=np.int64(2))
+
+
 def test_nothing_to_fill_is_done_at_once():
     told = []
     result = inpaint(np.zeros((9, 9), np.uint8), np.zeros((9, 9), bool), progress=told.append)

@@ -235,6 +235,12 @@ def test_a_step_without_a_gradient_does_not_count(cls):
     optimizer, together, alone = grouped(lambda ps: cls(ps, lr=0.02), [0.02, 0.02], steps=8, start=1, without=(3, 4, 6))
     for a, b in zip(together, alone):
         np.testing.assert_allclose(a, b, rtol=1e-12)
+    assert optimizer.state_dict().keys() == {"steps", *(f"{i}.{s}" for i in (0, 1) for s in optimizer.slots)} | (
+        {"1.idle"} if optimizer.counts_steps else set()
+    )
+    again = cls(optimizer.parameters, lr=0.02)
+    again.load_state_dict(optimizer.state_dict())
+    assert again.state_dict().keys() == optimizer.state_dict().keys()
     if optimizer.counts_steps:
         again = cls(optimizer.parameters, lr=0.02)
         again.load_state_dict(optimizer.state_dict())

@@ -243,6 +243,31 @@ def test_a_set_drawn_anew_from_changed_data_is_refused(folder):
     assert assess(run).accuracy == before.accuracy
 
 
+def test_sets_from_elsewhere_are_held_against_what_they_were_drawn_from(tmp_path):
+    rng = np.random.default_rng(0)
+
+    def table(name, n):
+        y = np.arange(n) % 2
+        np.savez(tmp_path / name, x=(y[:, None] + rng.random((n, 2))).astype(np.float32), y=np.array(["a", "b"])[y])
+        return str(tmp_path / name)
+
+    ours, dev, test = table("ours.npz", 80), table("dev.npz", 60), table("test.npz", 40)
+    drawn, apart = (str(tmp_path / name) for name in ("drawn", "apart"))
+    Trainer(TrainConfig(data=ours, dev_data=dev, epochs=1, out=drawn)).fit()
+    Trainer(TrainConfig(data=ours, dev_data=dev, test_data=test, epochs=1, out=apart)).fit()
+    table("ours.npz", 90)  # nothing of val and test was drawn from it
+    for run in (drawn, apart):
+        assert assess(run, split="val").examples > 0
+        assert assess(run).examples > 0
+        with pytest.raises(DataError, match=r"ours.npz: the data have changed"):
+            assess(run, split="train")
+    table("dev.npz", 66)
+    for part in ("val", "test"):
+        with pytest.raises(DataError, match=r"dev.npz: the data have changed"):
+            assess(drawn, split=part)
+    assert assess(apart).examples == 40
+
+
 def test_labels_of_a_test_set_of_its_own_may_be_corrected(run, tmp_path):
     copied = Path(shutil.copytree(run.parent, tmp_path / "all"))
     _, y = corners(60, 1)

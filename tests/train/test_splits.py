@@ -175,6 +175,12 @@ def test_a_table_whose_columns_stand_in_another_order_is_refused(tmp_path):
         assess(run, data=other)
     with pytest.raises(DataError, match=message):
         load_data(TrainConfig(data=train, test_data=other))
+    numbered = table("numbered.csv", "1,2,label", (0, 1, 2))
+    Trainer(TrainConfig(data=numbered, epochs=1, out=str(tmp_path / "numbered"))).fit()
+    (tmp_path / "new.csv").write_text("1,2\n1,2\n3,4\n")
+    assert (
+        len(predict(str(tmp_path / "numbered"), [str(tmp_path / "new.csv")])) == 2
+    )  # the first is the header trained on
     for header, wrong in (("u,v\n", False), ("v,u\n", True), ("", False)):
         (tmp_path / "new.csv").write_text(header + "1,2\n3,4\n")
         errors = [p.error for p in predict(run, [str(tmp_path / "new.csv")])]

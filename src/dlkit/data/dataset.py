@@ -13,8 +13,8 @@ from .sources import Source, Subset
 
 @dataclass
 class Dataset:
-    """`dev` is a validation set from elsewhere, where it is not to be split off the training set. `drawn`: `test` was held
-    back of the training examples. `features`: the columns of a table that names them. `notes` holds what was noticed while
+    """`dev` is a validation set from elsewhere, where it is not to be split off the training set. `drawn`: "train" or "dev",
+    where `test` was held back of its examples. `features`: the columns of a table that names them. `notes` holds what was noticed while
     loading; `remarks()` adds what reading the images has shown since.
 
     DataError if there are no training examples, train and test differ in shape, or a label lies outside
@@ -27,7 +27,7 @@ class Dataset:
     test: Source | None = None
     notes: list[str] = field(default_factory=list)
     dev: Source | None = None
-    drawn: bool = False
+    drawn: str | None = None
     features: list[str] | None = None
 
     def __post_init__(self) -> None:
@@ -48,10 +48,14 @@ class Dataset:
                     f" {self.train.shape}; bring them to one shape"
                 )
 
-    def fingerprint(self) -> str:
-        """SHA-1 of what sets are drawn from: the labels and names of the training examples, in their order."""
-        names = "\n".join(self.train.name(i).rpartition("/")[2] for i in range(len(self.train)))
-        return hashlib.sha1(names.encode() + self.train.labels.tobytes()).hexdigest()
+    def fingerprints(self) -> dict[str, str]:
+        """SHA-1 of what sets are drawn from, "train" and perhaps "dev": labels and names of the examples, in their order."""
+        found = {}
+        for part, source in (("train", self.train), ("dev", self.dev)):
+            if source is not None:
+                names = "\n".join(source.name(i).rpartition("/")[2] for i in range(len(source)))
+                found[part] = hashlib.sha1(names.encode() + source.labels.tobytes()).hexdigest()
+        return found
 
     def remarks(self) -> list[str]:
         found = [*self.notes, *(r for part in (self.train, self.dev, self.test) if part for r in part.remarks())]
@@ -91,4 +95,4 @@ def hold_out(name: str, classes: list[str], source: Source, fraction: float, see
         return Dataset(name, classes, source, None, notes)
     note = f"no test set given: {len(held)} of {len(source)} examples held back for it (seed {seed})"
     notes = [*notes, note]
-    return Dataset(name, classes, Subset(source, keep), Subset(source, held), notes, drawn=True)
+    return Dataset(name, classes, Subset(source, keep), Subset(source, held), notes, drawn="train")

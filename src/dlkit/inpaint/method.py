@@ -19,6 +19,7 @@ import inspect
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,7 @@ class Job:
     def __post_init__(self) -> None:
         if self.quality not in QUALITIES:
             raise ConfigError(f"quality {self.quality!r}: expected one of {', '.join(QUALITIES)}")
-        if self.iterations is not None and not (isinstance(self.iterations, int) and self.iterations >= 1):
+        if self.iterations is not None and not (isinstance(self.iterations, Integral) and self.iterations >= 1):
             raise ConfigError(f"iterations {self.iterations}: expected a whole number of at least 1")
         self.rng = random.derive(self.seed, random.INPAINT)
 

@@ -45,8 +45,8 @@ EXACTLY: dict[str, dict[str, Any]] = {  # how a format keeps every pixel
     "BMP": {},
 }
 JPEG: dict[str, Any] = {"quality": 95, "subsampling": 0}  # where the source was no JPEG
-# Tags that say how one TIFF file is laid out; nothing in them is about the photo.
 PHOTOMETRIC = 262  # of a TIFF; 0: white is 0
+# Tags that say how one TIFF file is laid out; nothing in them is about the photo.
 LAYOUT_TAGS = {
     254,
     255,

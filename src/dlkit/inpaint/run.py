@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,7 @@ def inpaint(
     """
     started = time.monotonic()
     check(image, hole)
-    if not (isinstance(feather, int) and feather >= 0):
+    if not (isinstance(feather, Integral) and feather >= 0):
         raise ConfigError(f"feather {feather}: expected 0 or more pixels")
     if timeout is not None and not timeout > 0:
         raise ConfigError(f"timeout {timeout}: expected a positive number of seconds")

@@ -108,7 +108,8 @@ class Optimizer:
         if "steps" not in saved:
             raise CheckpointError("the optimizer state does not say how many steps were made")
         self.steps, self.state = int(saved["steps"]), state  # only now that all of it fits
-        self.idle = [idle.get(i, 0 if known else self.steps) for i, known in enumerate(state)]
+        unseen = self.steps if self.counts_steps else 0  # for a parameter without slots: it never had a gradient
+        self.idle = [idle.get(i, 0 if known else unseen) for i, known in enumerate(state)]
 
 
 def _scales(parameters: Parameters, lr: float) -> list[tuple[Parameter, float]]:

@@ -39,7 +39,7 @@ class Checkpoint:
     progress: dict[str, Any] | None = None
     network: bytes | None = None  # the ONNX file that the network comes from, if it does
     source: str | None = None  # SHA-256 of the user's file that builds the network, if one does
-    data: str | None = None  # the data's fingerprint, if they have one
+    data: dict[str, str] = field(default_factory=dict)  # the data's fingerprints, if they have any
     features: list[str] | None = None  # what their table calls its columns
 
     def build(self) -> Module:
@@ -108,7 +108,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             progress=meta["progress"],
             network=tensors[NETWORK].tobytes() if NETWORK in tensors else None,
             source=meta.get("source"),
-            data=meta.get("data"),
+            data=dict(meta.get("data") or {}),
             features=meta.get("features"),
         )
     except (KeyError, TypeError, ValueError, ConfigError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from dlkit.train.checkpoint import Checkpoint
 from dlkit.train.config import TrainConfig
 from dlkit.train.evaluation import Evaluation, evaluate
 from dlkit.train.run import RunFolder
-from dlkit.train.splits import load_data, load_like, split
+from dlkit.train.splits import SPLITS, load_data, load_like, split
 
 
 @dataclass
@@ -54,14 +55,14 @@ def examine(run_path: str, *, data: str | None = None, part: str = "test") -> Ex
         dataset = load_like(data, shape, classes, checkpoint.features, config)
         source = dataset.train if dataset.test is None else dataset.test
     else:
-        dataset = data_of(checkpoint, part)
+        dataset = data_of(checkpoint, [part])
         source = source_of(dataset, config, part)
     result = evaluate(checkpoint.build(), source, checkpoint.normalizer)
     return Examined(run, checkpoint, dataset.name, part, source, result)
 
 
-def data_of(checkpoint: Checkpoint, part: str = "train") -> Dataset:
-    """What the run was made from.  Raises : DataError if that has changed so that `part`, drawn anew, would be another."""
+def data_of(checkpoint: Checkpoint, parts: Sequence[str] = SPLITS) -> Dataset:
+    """What the run was made from.  Raises : DataError if that has changed so that one of `parts`, drawn anew, would be another."""
     config, shape, classes = checkpoint.config, checkpoint.input_shape, checkpoint.classes
     dataset = load_data(config)
     if dataset.train.shape != shape or dataset.classes != classes:
@@ -69,12 +70,16 @@ def data_of(checkpoint: Checkpoint, part: str = "train") -> Dataset:
             f"{config.data}: examples of shape {dataset.train.shape} in {len(dataset.classes)} classes; the network "
             f"was trained on {shape} in {len(classes)}: the data have changed"
         )
-    drawn = part != "test" or dataset.drawn
-    if drawn and checkpoint.data is not None and dataset.fingerprint() != checkpoint.data:
-        raise DataError(
-            f"{config.data}: the data have changed since the run: drawn anew, its sets would hold examples that the network "
-            "was trained on; put back what it was trained on, or give other examples with --data"
-        )
+    now = dataset.fingerprints()
+    drawn_from = {"test": dataset.drawn, "val": "train" if dataset.dev is None else dataset.drawn}
+    for part in parts:
+        source = drawn_from.get(part, "train")
+        if source is not None and checkpoint.data.get(source, now[source]) != now[source]:
+            raise DataError(
+                f"{config.dev_data if source == 'dev' else config.data}: the data have changed since the run: drawn anew, its "
+                f"{part} set would hold examples that the network was trained on or chosen by; put back what they were, or "
+                "give other examples with --data"
+            )
     return dataset
 
 

@@ -74,7 +74,7 @@ class Trainer:
         self.device = device or (BACKENDS[config.backend].device if config.backend else "cpu")
         self.dataset = dataset or load_data(config)
         self.task: Task = TASKS[config.task](config, self.dataset, origin)
-        self.loader, self.fingerprint = self.task.loader, self.task.fingerprint()
+        self.loader, self.fingerprints = self.task.loader, self.task.fingerprints()
         with random.using(random.derive(config.seed, _WEIGHTS)):
             self.model = self.task.build(config, self.task.input_shape, len(self.task.classes), self.network)
             self.tuning = self._tuning(None if resumed else origin) if config.from_model is not None else None
@@ -94,7 +94,7 @@ class Trainer:
     def resume(cls, path: str, **changes: Any) -> Trainer:
         """A run as its last checkpoint left it. `changes` are configuration values to replace (threads, backend, ...).
 
-        Raises : CheckpointError if there is no run, or it was finished.
+        Raises : CheckpointError if there is no run, it was finished and has no more epochs to go, or its data have changed.
         """
         run = RunFolder.open(path)
         checkpoint = load_checkpoint(run.last)
@@ -108,8 +108,8 @@ class Trainer:
             raise CheckpointError(f"{path}: this run has had {begun} epochs; give a larger --epochs to go on")
         checkpoint.check_source()
         trainer = cls(config, network=checkpoint.network, resumed=True)
-        as_then = (checkpoint.classes, checkpoint.input_shape, checkpoint.data or trainer.fingerprint)
-        if (trainer.task.classes, trainer.task.input_shape, trainer.fingerprint) != as_then:
+        as_then = (checkpoint.classes, checkpoint.input_shape, checkpoint.data or trainer.fingerprints)
+        if (trainer.task.classes, trainer.task.input_shape, trainer.fingerprints) != as_then:
             raise CheckpointError(f"{path}: the data set {trainer.config.data!r} has changed since this run began")
         try:
             trainer.model.load_state_dict(checkpoint.model_state)
@@ -341,7 +341,7 @@ class Trainer:
             asdict(self.state) if with_state else None,
             self.network,
             self.source,
-            self.fingerprint,
+            self.fingerprints,
             self.task.features,
         )
 

@@ -138,7 +138,7 @@ def _read(path: Path, shape: tuple[int, ...], features: list[str] | None) -> np.
         if path.suffix.lower() == ".npy":
             rows, named = np.load(io.BytesIO(data), allow_pickle=False), None
         else:
-            rows, named = _table(data)
+            rows, named = _table(data, features)
     except (ValueError, EOFError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a table of numbers ({error})") from None
     if rows.dtype.kind not in "iuf" or rows.ndim not in (1, 2) or not rows.size:
@@ -156,14 +156,14 @@ def _read(path: Path, shape: tuple[int, ...], features: list[str] | None) -> np.
     return rows
 
 
-def _table(data: bytes) -> tuple[np.ndarray, list[str] | None]:
-    """The numbers and, if it has one, the header of a table with commas, semicolons or tabs; a first row of words alone is a header."""
+def _table(data: bytes, features: list[str] | None) -> tuple[np.ndarray, list[str] | None]:
+    """The numbers of a table with commas, semicolons or tabs; and its header: a first row of words alone, or `features`."""
     text = data.decode("utf-8-sig")
     delimiter = max(",;\t", key=text.partition("\n")[0].count)
     rows = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if row]
-    named = None
-    if rows and not any(map(_is_number, rows[0])):
-        named, rows = [cell.strip() for cell in rows[0]], rows[1:]
+    named, first = None, [cell.strip() for cell in rows[0]] if rows else []
+    if rows and (first == features or not any(map(_is_number, first))):
+        named, rows = first, rows[1:]
     return np.array([[float(cell) for cell in row] for row in rows]), named
 
 

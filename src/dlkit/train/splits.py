@@ -128,7 +128,7 @@ def check_features(what: str, found: list[str] | None, trained: list[str] | None
 
 
 def _with_others(dataset: Dataset, config: TrainConfig) -> Dataset:
-    dev, test, notes = None, dataset.test, list(dataset.notes)
+    dev, test, drawn, notes = None, dataset.test, None, list(dataset.notes)
     alike = dataset.train.shape, dataset.classes, dataset.features
     if config.dev_data is not None:
         held_back = 0.0 if config.test_data else config.test_split
@@ -136,7 +136,7 @@ def _with_others(dataset: Dataset, config: TrainConfig) -> Dataset:
         dev = other.train
         notes.append(f"dev examples: {len(dev):,} of {config.dev_data}")
         if config.test_data is None:
-            test = other.test
+            test, drawn = other.test, "dev" if other.drawn else None
             notes += other.notes
     if config.test_data is not None:
         other = load_like(config.test_data, *alike, config)
@@ -145,7 +145,7 @@ def _with_others(dataset: Dataset, config: TrainConfig) -> Dataset:
         notes.append(f"test examples: {len(test):,} of {config.test_data or config.dev_data}")
     if dataset.test is not None:
         notes.append(f"the test set of {config.data} is left out")
-    return replace(dataset, test=test, notes=notes, dev=dev)
+    return replace(dataset, test=test, notes=notes, dev=dev, drawn=drawn)
 
 
 def _check_paths(config: TrainConfig) -> None:

@@ -82,8 +82,8 @@ class Classify(Task):
             check_classifier(model, input_shape, classes, str(own))
         return model
 
-    def fingerprint(self) -> str | None:
-        return self.dataset.fingerprint()
+    def fingerprints(self) -> dict[str, str]:
+        return self.dataset.fingerprints()
 
     def restore(self, normalizer: Normalizer) -> None:
         self.normalizer = self.loader.normalizer = normalizer

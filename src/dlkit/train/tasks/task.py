@@ -87,9 +87,9 @@ class Task(ABC):
         """The network, its weights drawn from the default generator; `network` is the ONNX file it starts from."""
         return config.build(input_shape, classes, network)
 
-    def fingerprint(self) -> str | None:
-        """Of the data, where a run's sets are drawn from them: they must not have changed when it is gone on with."""
-        return None
+    def fingerprints(self) -> dict[str, str]:
+        """Of the data that a run's sets are drawn from: they must not have changed when it is gone on with."""
+        return {}
 
     def restore(self, normalizer: Normalizer) -> None:
         """Takes the normalizer of the run that is gone on with."""
