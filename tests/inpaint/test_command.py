@@ -297,12 +297,21 @@ def test_folder_refuses_to_write_among_its_sources(dlkit, folders, photo_of):
     assert "both results would be a.png" in clash.err
 
 
+def started(command, folder, **options):
+    """A process that Ctrl-C reaches, also where the tests themselves run in the background of a shell, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True, **options)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_ctrl_c_leaves_no_half_written_file(tmp_path, photo_of, mask_of):
     photo_of(tmp_path / "photo.png", size=(1500, 1500))
     mask_of(tmp_path / "mask.png", (1500, 1500), (slice(20, 1480), slice(20, 1480)))
     command = "from dlkit.cli.main import main; main()"
     args = ["inpaint", "photo.png", "mask.png", "--method", "biharmonic", "--quality", "best"]
-    process = subprocess.Popen([sys.executable, "-c", command, *args], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    process = started([sys.executable, "-c", command, *args], tmp_path)
     time.sleep(2)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
@@ -329,9 +338,7 @@ def test_ctrl_c_in_a_folder_stops_all_and_keeps_what_is_whole(tmp_path, photo_of
         "--threads",
         "2",
     ]
-    process = subprocess.Popen(
-        [sys.executable, "-c", command, *args], cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+    process = started([sys.executable, "-c", command, *args], tmp_path, start_new_session=True)
     deadline = time.monotonic() + 30
     while not (tmp_path / "out").exists() and time.monotonic() < deadline:
         time.sleep(0.1)
