@@ -14,8 +14,8 @@ from .sources import Source, Subset
 @dataclass
 class Dataset:
     """`dev` is a validation set from elsewhere, where it is not to be split off the training set. `drawn`: "train" or "dev",
-    where `test` was held back of its examples. `features`: the columns of a table that names them. `notes` holds what was noticed while
-    loading; `remarks()` adds what reading the images has shown since.
+    where `test` was held back of its examples. `features`: the columns of a table that names them. `notes` holds what was
+    noticed while loading; `remarks()` adds what reading the images has shown since.
 
     DataError if there are no training examples, train and test differ in shape, or a label lies outside
     0..len(classes)-1.

@@ -197,9 +197,8 @@ def _pixels(image: Any, path: Path, notes: list[str]) -> np.ndarray:
         if keyed:
             notes.append("its transparent grey is left out")
         pixels = np.asarray(image).astype(np.uint16)
-        white_is_zero = (
-            image.format == "TIFF" and image.tag_v2.get(PHOTOMETRIC) == 0
-        )  # Pillow turns 8 bits around alone
+        # Pillow turns such a TIFF around where it has 8 bits, and leaves one of 16 as it is.
+        white_is_zero = image.format == "TIFF" and image.tag_v2.get(PHOTOMETRIC) == 0
         return 65535 - pixels if white_is_zero else pixels
     if target is None:
         raise DataError(f"{path}: its pixels are {image.mode}; expected grey or RGB of 8 or 16 bits: convert it first")

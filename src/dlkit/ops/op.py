@@ -18,10 +18,9 @@ gives the output's shape or raises ShapeError (default: all inputs broadcast tog
 arguments, floating-point operations of one forward (default: one per output element). Class attributes:
 `nondiff` input positions without a gradient; `whole` those of indices, labels and masks, the only ones that stay whole
 numbers beside floats; `real = True` where the output is a fraction even of whole numbers, which become float32 then, as
-beside a Python float;
-`result` the output's dtype where it is not the inputs'; `auxiliary` how many arrays come back beside the output;
-`differentiable = False` for ops without any; `second = True` if backward is itself made of differentiable kernels;
-`kernel`, the name under which another op's backward calls it; `onnx`.
+beside a Python float; `result` the output's dtype where it is not the inputs'; `auxiliary` how many arrays come back
+beside the output; `differentiable = False` for ops without any; `second = True` if backward is itself made of
+differentiable kernels; `kernel`, the name under which another op's backward calls it; `onnx`.
 """
 
 from __future__ import annotations
